@@ -1,0 +1,176 @@
+"""ASTRO: compose your own multi-agent orchestrator.
+
+The public names and nothing else. Parts load when they are first asked for, so that importing
+ASTRO costs what is used of it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from astro.agents.by_class import BaseAgent, performs
+    from astro.agents.by_function import FunctionAgent, agent
+    from astro.core.clock import Clock, Ids, SystemClock, SystemIds
+    from astro.core.context import ChildRun, Context
+    from astro.core.errors import (
+        AgentError,
+        AlreadyAnsweredError,
+        AmbiguousCallError,
+        AstroError,
+        BudgetExceededError,
+        CallFailedError,
+        CodecError,
+        EngineClosedError,
+        InvalidArgumentsError,
+        JournalCorruptError,
+        KeyConflictError,
+        LeaseLostError,
+        MissingExtraError,
+        NeedsAgentError,
+        PermanentError,
+        RunCancelledError,
+        RunFailedError,
+        RunFinishedError,
+        RunNotFoundError,
+        RunSuspended,
+        SandboxError,
+        SandboxUnavailableError,
+        SettingsError,
+        StoreError,
+        StoreUnavailableError,
+        TaskTimeoutError,
+        ToolError,
+        UnknownTaskError,
+        WorkflowError,
+    )
+    from astro.core.policy import Budget, Effect, Limits, OnFailure, Priority, Retry
+    from astro.core.protocols import (
+        Agent,
+        Engine,
+        Observer,
+        Page,
+        Router,
+        Run,
+        RunSummary,
+        Sandbox,
+        Store,
+    )
+    from astro.core.records import Record, State
+    from astro.core.task import Task, task
+    from astro.core.workflow import Node, Workflow
+    from astro.engine.local import LocalEngine
+    from astro.setup.assembly import open_engine
+    from astro.setup.workflows import load_workflows
+    from astro.stores.memory import MemoryStore
+    from astro.stores.sqlite import SqliteStore
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "AlreadyAnsweredError",
+    "AmbiguousCallError",
+    "AstroError",
+    "BaseAgent",
+    "Budget",
+    "BudgetExceededError",
+    "CallFailedError",
+    "ChildRun",
+    "Clock",
+    "CodecError",
+    "Context",
+    "Effect",
+    "Engine",
+    "EngineClosedError",
+    "FunctionAgent",
+    "Ids",
+    "InvalidArgumentsError",
+    "JournalCorruptError",
+    "KeyConflictError",
+    "LeaseLostError",
+    "Limits",
+    "LocalEngine",
+    "MemoryStore",
+    "MissingExtraError",
+    "NeedsAgentError",
+    "Node",
+    "Observer",
+    "OnFailure",
+    "Page",
+    "PermanentError",
+    "Priority",
+    "Record",
+    "Retry",
+    "Router",
+    "Run",
+    "RunCancelledError",
+    "RunFailedError",
+    "RunFinishedError",
+    "RunNotFoundError",
+    "RunSummary",
+    "RunSuspended",
+    "Sandbox",
+    "SandboxError",
+    "SandboxUnavailableError",
+    "SettingsError",
+    "SqliteStore",
+    "State",
+    "Store",
+    "StoreError",
+    "StoreUnavailableError",
+    "SystemClock",
+    "SystemIds",
+    "Task",
+    "TaskTimeoutError",
+    "ToolError",
+    "UnknownTaskError",
+    "Workflow",
+    "WorkflowError",
+    "agent",
+    "load_workflows",
+    "open_engine",
+    "performs",
+    "task",
+]
+
+_HOMES = {
+    "astro.agents.by_class": ("BaseAgent", "performs"),
+    "astro.agents.by_function": ("FunctionAgent", "agent"),
+    "astro.core.clock": ("Clock", "Ids", "SystemClock", "SystemIds"),
+    "astro.core.context": ("ChildRun", "Context"),
+    "astro.core.policy": ("Budget", "Effect", "Limits", "OnFailure", "Priority", "Retry"),
+    "astro.core.protocols": (
+        "Agent",
+        "Engine",
+        "Observer",
+        "Page",
+        "Router",
+        "Run",
+        "RunSummary",
+        "Sandbox",
+        "Store",
+    ),
+    "astro.core.records": ("Record", "State"),
+    "astro.core.task": ("Task", "task"),
+    "astro.core.workflow": ("Node", "Workflow"),
+    "astro.engine.local": ("LocalEngine",),
+    "astro.setup.assembly": ("open_engine",),
+    "astro.setup.workflows": ("load_workflows",),
+    "astro.stores.memory": ("MemoryStore",),
+    "astro.stores.sqlite": ("SqliteStore",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'astro' has no attribute {name!r}")
+    # What is no part is an error class: all of them share one home.
+    value = getattr(import_module(_HOME.get(name, "astro.core.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

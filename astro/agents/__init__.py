@@ -1,0 +1,1 @@
+"""Agents: whoever performs tasks."""

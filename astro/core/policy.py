@@ -1,0 +1,132 @@
+"""Policies: how often, how long, how urgent, how much; all of them data.
+
+A policy never acts. `decisions` reads it, the engine acts on what was decided.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import attrs
+from attrs.validators import and_, ge, gt, instance_of, lt, optional
+
+__all__ = ["Budget", "Effect", "Limits", "OnFailure", "Priority", "Retry", "RunOptions"]
+
+_ZERO = timedelta(0)
+
+
+def _duration(*, positive: bool = False) -> Any:
+    """Return a validator of durations; attrs types validators as untyped callables."""
+    return and_(instance_of(timedelta), gt(_ZERO) if positive else ge(_ZERO))
+
+
+class Priority(IntEnum):
+    """How urgent a run or a call is; any other integer between them is fine too."""
+
+    LOW = 10
+    MEDIUM = 20
+    HIGH = 30
+    CRITICAL = 40
+
+
+class Effect(StrEnum):
+    """What a task does to the world outside the store.
+
+    `READ` may be asked again by a new attempt of its caller; `WRITE` is committed with its
+    result; of the others the start is committed before the body runs.
+    """
+
+    READ = "read"
+    WRITE = "write"
+    IRREVERSIBLE = "irreversible"
+    SPEND = "spend"
+    EXECUTE = "execute"
+
+
+class OnFailure(StrEnum):
+    """What a workflow does when a node fails for good."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    DEFAULT = "default"
+
+
+@attrs.frozen(kw_only=True)
+class Retry:
+    """How often a failed call is tried again, and after what time.
+
+    The wait before attempt n + 1 is `first * factor ** (n - 1)`, at most `max`, lengthened by
+    chance by at most `jitter` of itself. An error with a `retry_after` attribute (a timedelta
+    or seconds) waits at least that long.
+
+    Attributes:
+        attempts: Attempts in total; 1 means no second try.
+        jitter: Share of the wait, 0 to 1.
+        on: Error classes worth another attempt; an `AstroError` also has to be retryable.
+        fresh: Whether a new attempt forgets what the earlier one has committed.
+    """
+
+    attempts: int = attrs.field(default=3, validator=[instance_of(int), ge(1)])
+    first: timedelta = attrs.field(default=timedelta(seconds=1), validator=_duration())
+    factor: float = attrs.field(default=2.0, validator=ge(1.0))
+    max: timedelta = attrs.field(default=timedelta(minutes=1), validator=_duration())
+    jitter: float = attrs.field(default=0.1, validator=[ge(0.0), lt(1.0000001)])
+    on: tuple[type[Exception], ...] = (Exception,)
+    fresh: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """How much a run and all it calls may use; None is no limit.
+
+    Attributes:
+        money: In the currency the application counts in.
+        tokens: Tokens of language models, in and out.
+        calls: Attempts that are dispatched.
+        time: Wall time from the run's start.
+    """
+
+    money: float | None = attrs.field(default=None, validator=optional(ge(0.0)))
+    tokens: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    calls: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    time: timedelta | None = attrs.field(default=None, validator=optional(_duration()))
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How much one engine takes on at once.
+
+    Attributes:
+        attempts: Attempts that run at the same moment; waiting ones do not count.
+        runs: Runs the engine owns at the same moment.
+        pending: Runs of one engine that were submitted and not yet finished; `start` waits
+            beyond it (back-pressure). Submissions from inside a run never wait.
+        tasks: Attempts at the same moment by task name.
+        age: How long a waiting call waits until it counts one step of priority more.
+    """
+
+    attempts: int = attrs.field(default=1_000, validator=ge(1))
+    runs: int = attrs.field(default=1_000, validator=ge(1))
+    pending: int = attrs.field(default=10_000, validator=ge(1))
+    tasks: dict[str, int] = attrs.field(factory=dict)
+    age: timedelta = attrs.field(default=timedelta(seconds=1), validator=_duration(positive=True))
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """What a caller may say about a run, beside the arguments of its task.
+
+    Attributes:
+        key: A name of the caller's choice; the same key is always the same run.
+        deadline: When the run is given up: a moment, or a duration from its start.
+        strict: Whether divergence waits for a person before anything new happens.
+    """
+
+    tenant: str = "default"
+    key: str | None = None
+    priority: int = Priority.MEDIUM
+    budget: Budget | None = None
+    deadline: datetime | timedelta | None = None
+    strict: bool = False

@@ -1,0 +1,489 @@
+"""Records: the facts of a journal, one closed union, and how they are chained.
+
+A run is an ordered list of records; its state is their fold (`decisions.replay`). The same
+records are what handles iterate over and observers see. Each is stored as one `Entry`: its JSON
+and a hash that covers tenant, run, sequence number, token, body and the entry before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from astro.core.errors import JournalCorruptError
+from astro.core.policy import Budget
+
+__all__ = [
+    "GENESIS",
+    "UNSET",
+    "AbandonedRecord",
+    "AnsweredRecord",
+    "AskedRecord",
+    "AttemptFailedRecord",
+    "BaseRecord",
+    "CancelRequestedRecord",
+    "ChildFinishedRecord",
+    "ChildStartedRecord",
+    "CreatedRecord",
+    "DivergedRecord",
+    "EmittedRecord",
+    "Entry",
+    "Failure",
+    "FailedRecord",
+    "FinishedRecord",
+    "IgnoredRecord",
+    "Json",
+    "NotedRecord",
+    "OwnedRecord",
+    "ParkedRecord",
+    "PausedRecord",
+    "Raw",
+    "Record",
+    "ResumedRecord",
+    "SleptRecord",
+    "SpentRecord",
+    "StartedRecord",
+    "State",
+    "SucceededRecord",
+    "UndoingRecord",
+    "as_bytes",
+    "as_json",
+    "decode_entries",
+    "decode_entry",
+    "encode_record",
+    "verify",
+]
+
+Raw: TypeAlias = msgspec.Raw
+Json: TypeAlias = msgspec.Raw | msgspec.UnsetType
+"""JSON kept as it is, or nothing (`UNSET`), which is not the same as null."""
+
+UNSET: Final = msgspec.UNSET
+GENESIS: Final = ""
+"""The hash before the first entry."""
+
+
+class State(StrEnum):
+    """The state of a call, and of a run as derived from its calls."""
+
+    READY = "ready"
+    RUNNING = "running"
+    ASKED = "asked"
+    SLEEPING = "sleeping"
+    PAUSED = "paused"
+    PARKED = "parked"
+    UNDOING = "undoing"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        return self in _TERMINAL
+
+
+_TERMINAL: Final = frozenset({State.DONE, State.FAILED, State.CANCELLED})
+
+
+def as_json(raw: bytes | None) -> Json:
+    """Return bytes of JSON as a field of a record."""
+    return UNSET if raw is None else Raw(raw)
+
+
+def as_bytes(json: Json) -> bytes | None:
+    """Return a field of a record as bytes of JSON."""
+    return None if json is UNSET else bytes(json)
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an attempt raised.
+
+    Attributes:
+        type: Qualified name of the class, for people and for `@task(raises=...)`.
+        attempts: How many attempts there have been, this one included.
+        args: The exception's arguments as a JSON list, if they have that form.
+        where: File name and line that raised it.
+    """
+
+    type: str
+    message: str
+    attempts: int = 1
+    retryable: bool = True
+    args: Json = UNSET
+    where: str = ""
+
+
+class BaseRecord(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True, gc=False
+):
+    """What all records have.
+
+    Attributes:
+        seq: Place in the journal; the first is 1, without gaps.
+        at: When the engine recorded it.
+    """
+
+    seq: int
+    at: datetime
+
+    @property
+    def kind(self) -> str:
+        """The name of this kind of record."""
+        return str(self.__struct_config__.tag)
+
+
+class CreatedRecord(BaseRecord, frozen=True, kw_only=True, tag="created"):
+    """The run was accepted.
+
+    Attributes:
+        seed: What `ctx.uuid` and `ctx.random` derive from.
+        parent: Run and call that started this run, if any: `(run, call)`.
+        workflow: Content hash of the workflow's definition, if its task is a workflow.
+        source: Run this one was forked from, if any.
+        copied: How many of the entries that follow are copies from the source.
+    """
+
+    task: str
+    args: Raw
+    seed: str
+    tenant: str
+    key: str | None = None
+    priority: int = 20
+    deadline: datetime | None = None
+    budget: Budget | None = None
+    strict: bool = False
+    parent: tuple[str, str] | None = None
+    workflow: str | None = None
+    source: str | None = None
+    copied: int = 0
+
+
+class OwnedRecord(BaseRecord, frozen=True, kw_only=True, tag="owned"):
+    """An engine took the run over, or took it up again."""
+
+    owner: str
+    token: int
+
+
+class StartedRecord(BaseRecord, frozen=True, kw_only=True, tag="started"):
+    """An attempt at a call began.
+
+    Attributes:
+        parent: Identity of the asking call; empty for the root.
+        args: Canonical JSON of the arguments; only with the first attempt.
+        agent: Who performs it; empty when the task's own body does.
+        reason: Why the router chose so.
+        place: Node of a workflow or branch that asked.
+        fresh: Whether this attempt begins with an empty memory.
+        undo: Whether the task has an undo.
+    """
+
+    call: str
+    task: str
+    attempt: int = 1
+    parent: str = ""
+    args: Json = UNSET
+    agent: str = ""
+    reason: str = ""
+    place: str = ""
+    effect: str = "write"
+    fresh: bool = False
+    undo: bool = False
+
+
+class SucceededRecord(BaseRecord, frozen=True, kw_only=True, tag="succeeded"):
+    """A call has its result; this never changes.
+
+    Attributes:
+        result: The result's JSON, unless it was large.
+        blob: Content hash of a large result.
+        cached: Whether the result of an earlier call was used.
+    """
+
+    call: str
+    attempt: int = 1
+    result: Json = UNSET
+    blob: str | None = None
+    cached: bool = False
+
+
+class AttemptFailedRecord(BaseRecord, frozen=True, kw_only=True, tag="attempt_failed"):
+    """An attempt failed, and another one follows at `retry_at`."""
+
+    call: str
+    attempt: int
+    failure: Failure
+    retry_at: datetime
+
+
+class FailedRecord(BaseRecord, frozen=True, kw_only=True, tag="failed"):
+    """A call failed for good."""
+
+    call: str
+    attempt: int
+    failure: Failure
+
+
+class AbandonedRecord(BaseRecord, frozen=True, kw_only=True, tag="abandoned"):
+    """A call was cancelled by the task that had asked for it."""
+
+    call: str
+
+
+class SleptRecord(BaseRecord, frozen=True, kw_only=True, tag="slept"):
+    """A call sleeps until a moment."""
+
+    call: str
+    parent: str
+    until: datetime
+
+
+class AskedRecord(BaseRecord, frozen=True, kw_only=True, tag="asked"):
+    """A person is asked.
+
+    Attributes:
+        schema: JSON Schema of the answer.
+        default: What counts as the answer when nobody answers in time.
+        binds: Hash of what an approval is for, if it is one.
+    """
+
+    call: str
+    parent: str
+    question: str
+    schema: Raw
+    deadline: datetime | None = None
+    default: Json = UNSET
+    binds: str | None = None
+
+
+class AnsweredRecord(BaseRecord, frozen=True, kw_only=True, tag="answered"):
+    """A question has its answer.
+
+    Attributes:
+        by: Who answered; `"default"` when time ran out.
+    """
+
+    call: str
+    answer: Raw
+    by: str = ""
+
+
+class NotedRecord(BaseRecord, frozen=True, kw_only=True, tag="noted"):
+    """A task read the clock."""
+
+    call: str
+    parent: str
+    moment: datetime
+
+
+class EmittedRecord(BaseRecord, frozen=True, kw_only=True, tag="emitted"):
+    """A task told its observers something."""
+
+    call: str
+    parent: str
+    name: str
+    value: Raw
+
+
+class SpentRecord(BaseRecord, frozen=True, kw_only=True, tag="spent"):
+    """A call used part of the run's budget."""
+
+    call: str
+    money: float = 0.0
+    tokens: int = 0
+
+
+class ChildStartedRecord(BaseRecord, frozen=True, kw_only=True, tag="child_started"):
+    """A run was started from inside this one."""
+
+    call: str
+    parent: str
+    run: str
+    task: str
+    detached: bool = False
+
+
+class ChildFinishedRecord(BaseRecord, frozen=True, kw_only=True, tag="child_finished"):
+    """A run that was started from inside this one has ended."""
+
+    run: str
+    state: State
+    result: Json = UNSET
+    blob: str | None = None
+    failure: Failure | None = None
+
+
+class PausedRecord(BaseRecord, frozen=True, kw_only=True, tag="paused"):
+    """Dispatch stopped; attempts in flight finish."""
+
+    by: str = ""
+
+
+class ResumedRecord(BaseRecord, frozen=True, kw_only=True, tag="resumed"):
+    """Dispatch goes on."""
+
+    by: str = ""
+
+
+class CancelRequestedRecord(BaseRecord, frozen=True, kw_only=True, tag="cancel_requested"):
+    """Somebody asked for the run's end."""
+
+    reason: str
+
+
+class ParkedRecord(BaseRecord, frozen=True, kw_only=True, tag="parked"):
+    """The run waits for something that this deployment does not have.
+
+    Attributes:
+        needs: What is missing, as `{"task": "greet"}` or `{"attention": "..."}`.
+    """
+
+    needs: dict[str, str]
+
+
+class DivergedRecord(BaseRecord, frozen=True, kw_only=True, tag="diverged"):
+    """Changed code no longer asks for calls that are committed.
+
+    Attributes:
+        missing: Identities that were not asked for again.
+        held: Identities asked for instead that wait for a decision.
+    """
+
+    call: str
+    missing: tuple[str, ...]
+    held: tuple[str, ...] = ()
+
+
+class UndoingRecord(BaseRecord, frozen=True, kw_only=True, tag="undoing"):
+    """The undos of a call's committed calls begin.
+
+    Attributes:
+        calls: Identities to undo, in the order of undoing.
+        into: The terminal state that follows.
+    """
+
+    call: str
+    calls: tuple[str, ...]
+    into: State = State.FAILED
+
+
+class IgnoredRecord(BaseRecord, frozen=True, kw_only=True, tag="ignored"):
+    """A message came too late to matter."""
+
+    message: str
+
+
+class FinishedRecord(BaseRecord, frozen=True, kw_only=True, tag="finished"):
+    """The run has ended; the last record of every journal."""
+
+    state: State
+    result: Json = UNSET
+    blob: str | None = None
+    failure: Failure | None = None
+    reason: str = ""
+
+
+Record: TypeAlias = (
+    CreatedRecord
+    | OwnedRecord
+    | StartedRecord
+    | SucceededRecord
+    | AttemptFailedRecord
+    | FailedRecord
+    | AbandonedRecord
+    | SleptRecord
+    | AskedRecord
+    | AnsweredRecord
+    | NotedRecord
+    | EmittedRecord
+    | SpentRecord
+    | ChildStartedRecord
+    | ChildFinishedRecord
+    | PausedRecord
+    | ResumedRecord
+    | CancelRequestedRecord
+    | ParkedRecord
+    | DivergedRecord
+    | UndoingRecord
+    | IgnoredRecord
+    | FinishedRecord
+)
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One stored record.
+
+    Attributes:
+        seq: Place in the journal, from 1.
+        body: The record's JSON, as text.
+        hash: 32 hexadecimal digits that cover this entry and all before it.
+        token: Fencing token of the engine that wrote it; 0 for the first entry.
+    """
+
+    seq: int
+    body: str
+    hash: str
+    token: int
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Record)
+
+
+def encode_record(record: Record, *, tenant: str, run: str, token: int, head: str) -> Entry:
+    """Return the record as the entry that follows `head`."""
+    body = _ENCODER.encode(record)
+    return Entry(
+        record.seq, body.decode(), _chained(head, tenant, run, record.seq, token, body), token
+    )
+
+
+def decode_entry(entry: Entry) -> Record:
+    """Return the record of an entry.
+
+    Raises:
+        JournalCorruptError: The body is not a record.
+    """
+    try:
+        record: Record = _DECODER.decode(entry.body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise JournalCorruptError(
+            f"Entry {entry.seq} is no record: {error}.",
+            remedy="Restore the store from a backup, or fork the run before that entry.",
+        ) from error
+    return record
+
+
+def verify(
+    entries: Iterable[Entry], *, tenant: str, run: str, after: int = 0, head: str = GENESIS
+) -> None:
+    """Check that entries follow each other and fit their hashes.
+
+    Raises:
+        JournalCorruptError: One of them does not.
+    """
+    for entry in entries:
+        after += 1
+        body = entry.body.encode()
+        head = _chained(head, tenant, run, entry.seq, entry.token, body)
+        if entry.seq != after or entry.hash != head:
+            raise JournalCorruptError(
+                f"Entry {after} of run {run} does not fit the entries before it.",
+                remedy="Restore the store from a backup, or fork the run before that entry.",
+            )
+
+
+def _chained(head: str, tenant: str, run: str, seq: int, token: int, body: bytes) -> str:
+    digest = blake2b(f"{head}\0{tenant}\0{run}\0{seq}\0{token}\0".encode(), digest_size=16)
+    digest.update(body)
+    return digest.hexdigest()
+
+
+def decode_entries(entries: Sequence[Entry]) -> list[Record]:
+    """Return the records of entries."""
+    return [decode_entry(entry) for entry in entries]

@@ -1,0 +1,104 @@
+"""JSON Schema: checks a value against the schemas that types give.
+
+Covers the keywords that `msgspec.json.schema` writes (JSON Schema 2020-12: type, enum, const,
+anyOf, properties, required, items, bounds, local references); anything else accepts. Answers come
+from processes that do not have the question's type, only its schema.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+__all__ = ["misfit"]
+
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+
+
+def misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a JSON value, with its path, or None if it fits."""
+    return _check(value, schema, schema.get("$defs", {}), "$")
+
+
+def _check(value: Any, schema: Mapping[str, Any], defs: Mapping[str, Any], path: str) -> str | None:
+    if "$ref" in schema:
+        return _check(value, defs[schema["$ref"].rpartition("/")[2]], defs, path)
+    if "anyOf" in schema:
+        found = [_check(value, one, defs, path) for one in schema["anyOf"]]
+        return None if None in found else found[0]
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{path}: {value!r} is none of {', '.join(map(repr, schema['enum']))}"
+    if "const" in schema and value != schema["const"]:
+        return f"{path}: {value!r} is not {schema['const']!r}"
+    kind = schema.get("type")
+    if kind is not None and not _is(value, kind):
+        return f"{path}: expected {kind}, got {value!r:.60}"
+    return _bounds(value, schema, path) or _inside(value, schema, defs, path)
+
+
+def _is(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    return isinstance(value, _TYPES.get(kind, (object,)))
+
+
+def _bounds(value: Any, schema: Mapping[str, Any], path: str) -> str | None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value < schema.get("minimum", value) or value > schema.get("maximum", value):
+            return f"{path}: {value} is out of bounds"
+        low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+        if (low is not None and value <= low) or (high is not None and value >= high):
+            return f"{path}: {value} is out of bounds"
+    elif isinstance(value, str):
+        if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
+            return f"{path}: the text has {len(value)} characters"
+        if "pattern" in schema and not re.search(schema["pattern"], value):
+            return f"{path}: {value!r:.60} does not match {schema['pattern']!r}"
+    elif isinstance(value, list) and not (
+        schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value))
+    ):
+        return f"{path}: the list has {len(value)} items"
+    return None
+
+
+def _inside(
+    value: Any, schema: Mapping[str, Any], defs: Mapping[str, Any], path: str
+) -> str | None:
+    if isinstance(value, dict):
+        return _object(value, schema, defs, path)
+    if isinstance(value, list):
+        first = schema.get("prefixItems", [])
+        rest = schema.get("items", {})
+        for index, item in enumerate(value):
+            one = first[index] if index < len(first) else rest
+            if one is False:
+                return f"{path}: too many items"
+            wrong = _check(item, one, defs, f"{path}[{index}]")
+            if wrong:
+                return wrong
+    return None
+
+
+def _object(value: dict[str, Any], schema: Mapping[str, Any], defs: Any, path: str) -> str | None:
+    for name in schema.get("required", ()):
+        if name not in value:
+            return f"{path}: {name!r} is missing"
+    known = schema.get("properties", {})
+    rest = schema.get("additionalProperties", True)
+    for name, item in value.items():
+        one = known.get(name, rest)
+        if one is False:
+            return f"{path}: {name!r} is unknown"
+        wrong = _check(item, one, defs, f"{path}.{name}") if isinstance(one, dict) else None
+        if wrong:
+            return wrong
+    return None

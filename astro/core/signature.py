@@ -1,0 +1,191 @@
+"""The signature of a task: how arguments become canonical JSON, and JSON becomes arguments.
+
+The canonical form is what a call's identity hashes: bound to parameter names, encoded by
+annotation, keys sorted, defaults left out, so that spelling a call differently, or giving a
+parameter a default later, does not make it another call.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, get_type_hints
+
+import attrs
+import msgspec
+
+from astro.core.codec import Codec, codec_of, json_schema, to_json
+from astro.core.errors import CodecError, InvalidArgumentsError
+
+__all__ = ["Bound", "Signature", "signature_of"]
+
+
+@attrs.frozen
+class Bound:
+    """Arguments, bound.
+
+    Attributes:
+        raw: Canonical JSON of the arguments, an object by parameter name.
+        args: Values of positional-only parameters.
+        kwargs: Values of all the others that were given.
+    """
+
+    raw: bytes
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Signature:
+    """The parameters and the result of one function.
+
+    Attributes:
+        names: Parameters in order, without the context.
+        defaults: The default values, by name.
+        positional: How many of the first are positional-only.
+        required: Parameters without a default.
+        kinds: Types by name.
+        returns: Codec of the result.
+    """
+
+    function: str
+    names: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    positional: int
+    keyword_only: frozenset[str]
+    kinds: Mapping[str, Any]
+    arguments: Codec[Any]
+    returns: Codec[Any]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if name not in self.defaults)
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Bound:
+        """Return the arguments in canonical form.
+
+        Raises:
+            InvalidArgumentsError: They do not fit the parameters.
+        """
+        given = self._named(args, kwargs) if kwargs or len(args) != 1 else self._single(args)
+        try:
+            return self._settle(to_json(given))
+        except CodecError as error:
+            raise InvalidArgumentsError(
+                f"The arguments of {self.function} do not fit: {error.problem}",
+                remedy=error.remedy,
+            ) from error
+
+    def load(self, raw: bytes | msgspec.Raw) -> Bound:
+        """Return the arguments of canonical JSON.
+
+        Raises:
+            CodecError: They no longer fit the parameters.
+        """
+        return self._settle(bytes(raw))
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the arguments, an object by parameter name."""
+        return json_schema(self.arguments.kind)
+
+    def _single(self, args: tuple[Any, ...]) -> dict[str, Any]:
+        """Bind one positional argument, the most frequent call by far."""
+        if self.names and self.names[0] not in self.keyword_only:
+            return {self.names[0]: args[0]}
+        return self._named(args, {})
+
+    def _named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        by_place = [name for name in self.names if name not in self.keyword_only]
+        if len(args) > len(by_place):
+            raise self._misfit(f"it takes {len(by_place)} positional arguments, {len(args)} given")
+        given = dict(zip(by_place, args, strict=False))
+        for name, value in kwargs.items():
+            if name in given:
+                raise self._misfit(f"{name!r} is given twice")
+            if name not in self.kinds:
+                raise self._misfit(f"it has no parameter {name!r}")
+            given[name] = value
+        return given
+
+    def _misfit(self, reason: str) -> InvalidArgumentsError:
+        return InvalidArgumentsError(
+            f"The arguments of {self.function} do not fit: {reason}.",
+            remedy=f"Its parameters are ({', '.join(self.names)}).",
+        )
+
+    def _settle(self, raw: bytes) -> Bound:
+        values = self.arguments.decode(raw)
+        given: dict[str, Any] = {}
+        for name in self.names:
+            value = getattr(values, name)
+            if value is msgspec.UNSET:
+                continue
+            default = self.defaults.get(name, msgspec.UNSET)
+            # `True == 1`: only a value of the very same type is the default.
+            if default is not msgspec.UNSET and type(default) is type(value) and default == value:
+                continue
+            given[name] = value
+        canonical = to_json(given)
+        if not self.positional:
+            return Bound(canonical, (), given)
+        # A positional-only parameter that was left out must not shift those after it.
+        ahead = [given.pop(n, self.defaults.get(n)) for n in self.names[: self.positional]]
+        return Bound(canonical, tuple(ahead), given)
+
+
+def signature_of(fn: Callable[..., Any], *, skip: int) -> Signature:
+    """Return the signature of a function.
+
+    Args:
+        skip: How many parameters come first that are no arguments (self, the context).
+
+    Raises:
+        InvalidArgumentsError: The function takes `*args` or `**kwargs`, lacks an argument, or
+            its annotations cannot be resolved.
+        CodecError: A type cannot be kept as JSON.
+    """
+    name = getattr(fn, "__qualname__", repr(fn))
+    try:
+        hints = get_type_hints(fn, include_extras=True)
+    except NameError as error:
+        raise InvalidArgumentsError(
+            f"An annotation of {name} cannot be resolved: {error}.",
+            remedy="Import the name where the function is defined, outside TYPE_CHECKING.",
+        ) from error
+    every = list(inspect.signature(fn).parameters.values())
+    parameters = every[skip:]
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise InvalidArgumentsError(
+                f"{name} takes {parameter}, which has no name and no type to keep.",
+                remedy="Give it named parameters, one of them a list or a dict.",
+            )
+    kinds = {p.name: hints.get(p.name, Any) for p in parameters}
+    fields = [
+        (p.name, kinds[p.name], msgspec.UNSET) for p in parameters if p.default is not p.empty
+    ]
+    needed = [(p.name, kinds[p.name]) for p in parameters if p.default is p.empty]
+    shape = msgspec.defstruct(
+        "Arguments", [*needed, *fields], kw_only=True, forbid_unknown_fields=True
+    )
+    return Signature(
+        function=name,
+        names=tuple(p.name for p in parameters),
+        defaults={p.name: p.default for p in parameters if p.default is not p.empty},
+        positional=sum(p.kind is p.POSITIONAL_ONLY for p in parameters),
+        keyword_only=frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
+        kinds=kinds,
+        arguments=_codec(name, shape, kinds),
+        returns=codec_of(hints.get("return", Any)),
+    )
+
+
+def _codec(function: str, shape: Any, kinds: Mapping[str, Any]) -> Codec[Any]:
+    for parameter, kind in kinds.items():
+        try:
+            codec_of(kind)
+        except CodecError as error:
+            raise CodecError(
+                f"Parameter {parameter!r} of {function}: {error.problem}", remedy=error.remedy
+            ) from error
+    return Codec(shape)

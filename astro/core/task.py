@@ -1,0 +1,194 @@
+"""Tasks: typed async functions that can be asked for durably.
+
+A task's name is a capability: agents perform it, workflows name it, routing looks for it.
+Calling a task directly, `await greet(ctx, "Ada")`, runs its body and journals nothing, which is
+what unit tests do with a `FakeContext`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
+
+import attrs
+
+from astro.core.errors import InvalidArgumentsError, NeedsAgentError
+from astro.core.policy import Effect, Priority, Retry
+from astro.core.signature import Signature, signature_of
+
+if TYPE_CHECKING:
+    from astro.core.context import Context
+
+__all__ = ["MAX_NAME", "ONCE", "Task", "check_name", "step_task", "task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+MAX_NAME: Final = 200
+"""Characters a name of a task, a workflow, a node or an agent may have."""
+
+ONCE: Final = Retry(attempts=1)
+"""The policy of tasks that say nothing: one attempt."""
+
+_NAME: Final = re.compile(r"[^\W\d][\w.\-/ ]*", re.UNICODE)
+
+
+def check_name(name: str, *, what: str) -> str:
+    """Return a name that is fit to be stored, shown and spoken.
+
+    Raises:
+        InvalidArgumentsError: It is empty, too long, or has characters that mislead.
+    """
+    if not isinstance(name, str) or len(name) > MAX_NAME or not _NAME.fullmatch(name):
+        shown = repr(name)
+        raise InvalidArgumentsError(
+            f"{shown[:60] + '…' if len(shown) > 60 else shown} is no name for a {what}.",
+            remedy=f"Use letters, digits, '_', '-', '.', '/' and spaces, beginning with a letter "
+            f"or '_', at most {MAX_NAME}.",
+        )
+    return name
+
+
+@attrs.frozen(kw_only=True, slots=False, eq=False, repr=False)
+class Task(Generic[P, R_co]):
+    """A typed async function with the policy of its calls.
+
+    Attributes:
+        timeout: Of one attempt.
+        deadline: Of one call, all its attempts and waits together.
+        priority: Of its calls; None takes the caller's.
+        cache: How long a result answers later calls with equal arguments, in any run of the
+            tenant; None does not cache.
+        undo: `undo(ctx, result, *args)`, run when the asking call fails or is cancelled;
+            `result` is None when the call had started and its result is unknown.
+        version: Of the meaning of results; another version does not share the cache.
+        limit: Attempts of this task at the same moment in one engine.
+        effect: What it does to the world outside the store.
+        raises: Exception classes that reach the caller as themselves.
+        needs_agent: Whether only agents perform it.
+        aliases: Earlier names, kept so that unfinished runs go on.
+        skip: How many parameters of `fn` come before the arguments.
+        shape: The signature, where it is not that of `fn` (a workflow's inputs).
+    """
+
+    fn: Callable[..., Awaitable[R_co]]
+    name: str
+    retry: Retry = ONCE
+    timeout: timedelta | None = None
+    deadline: timedelta | None = None
+    priority: int | None = None
+    cache: timedelta | None = None
+    undo: Callable[..., Awaitable[object]] | None = None
+    version: str = ""
+    limit: int | None = None
+    effect: Effect = Effect.WRITE
+    raises: tuple[type[Exception], ...] = ()
+    needs_agent: bool = False
+    aliases: tuple[str, ...] = ()
+    skip: int = 1
+    shape: Signature | None = None
+
+    def __call__(self, ctx: Context, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R_co]:
+        """Run the body itself: nothing is routed, retried or journaled."""
+        if self.needs_agent:
+            raise NeedsAgentError(self.name)
+        return self.fn(ctx, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    @property
+    def description(self) -> str:
+        """The first paragraph of the docstring."""
+        return (inspect.getdoc(self.fn) or "").split("\n\n")[0]
+
+    @cached_property
+    def signature(self) -> Signature:
+        """Parameters and result; built on first use, when every name is defined."""
+        return self.shape or signature_of(self.fn, skip=self.skip)
+
+
+@overload
+def task(fn: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+
+
+@overload
+def task(
+    *,
+    name: str | None = None,
+    retry: Retry | int = ONCE,
+    timeout: timedelta | float | None = None,
+    deadline: timedelta | None = None,
+    priority: int | Priority | None = None,
+    cache: timedelta | None = None,
+    undo: Callable[..., Awaitable[object]] | None = None,
+    version: str = "",
+    limit: int | None = None,
+    effect: Effect | str = Effect.WRITE,
+    raises: tuple[type[Exception], ...] = (),
+    needs_agent: bool = False,
+    aliases: tuple[str, ...] = (),
+) -> Callable[[Callable[Concatenate[Context, P], Coroutine[Any, Any, R]]], Task[P, R]]: ...
+
+
+def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a task of an async function whose first parameter is a `Context`.
+
+    Usable as `@task` and as `@task(...)`; the options are the attributes of `Task`. `retry=3` is
+    `Retry(attempts=3)`; a number of seconds is accepted for `timeout`.
+
+    Raises:
+        InvalidArgumentsError: The function is not async, takes no context, or an option is wrong.
+    """
+    if fn is None:
+        return lambda function: _make(function, options)
+    return _make(fn, options)
+
+
+def _make(fn: Callable[..., Any], options: dict[str, Any]) -> Task[Any, Any]:
+    label = getattr(fn, "__name__", repr(fn))
+    if not inspect.iscoroutinefunction(fn):
+        raise InvalidArgumentsError(
+            f"{label} is no async function.",
+            remedy="Write `async def`; wrap blocking code in anyio.to_thread.run_sync.",
+        )
+    if not inspect.signature(fn).parameters:
+        raise InvalidArgumentsError(
+            f"{label} takes no context.", remedy=f"Write `async def {label}(ctx: Context, ...)`."
+        )
+    chosen = {key: value for key, value in options.items() if value is not None}
+    chosen["name"] = check_name(chosen.get("name", label), what="task")
+    if isinstance(chosen.get("retry"), int):
+        chosen["retry"] = Retry(attempts=chosen["retry"])
+    if isinstance(chosen.get("timeout"), int | float):
+        chosen["timeout"] = timedelta(seconds=chosen["timeout"])
+    if "effect" in chosen:
+        chosen["effect"] = Effect(chosen["effect"])
+    for name in ("timeout", "deadline", "cache"):
+        if chosen.get(name, timedelta(1)) <= timedelta(0):
+            raise InvalidArgumentsError(
+                f"The {name} of {label} is not positive.", remedy="Leave it out for no limit."
+            )
+    return Task(fn=fn, **chosen)
+
+
+def step_task(fn: Callable[..., Awaitable[Any]], name: str | None) -> Task[Any, Any]:
+    """Return the task that a step of a plain async function is.
+
+    Raises:
+        InvalidArgumentsError: The function has no name that stays the same: a lambda, or a
+            closure over variables, whose values would be missing from the call's identity.
+    """
+    label = getattr(fn, "__name__", "<lambda>")
+    hidden = label == "<lambda>" or bool(getattr(fn, "__closure__", None))
+    if name is None and hidden:
+        raise InvalidArgumentsError(
+            f"The step {label} has no identity of its own: it is a lambda or closes over variables.",
+            remedy="Pass everything it uses as arguments, or name it: ctx.options(name=...).step(...).",
+        )
+    return Task(fn=fn, name=name or label, skip=0)

@@ -1,0 +1,327 @@
+"""Replay: the state of a run is the fold of its records.
+
+The live engine and a restarted one apply the same records in the same order to the same value,
+so that what a run remembers after a crash is what it knew before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+
+from astro.core.errors import JournalCorruptError
+from astro.core.policy import Effect
+from astro.core.records import (
+    AbandonedRecord,
+    AnsweredRecord,
+    AskedRecord,
+    AttemptFailedRecord,
+    CancelRequestedRecord,
+    ChildFinishedRecord,
+    ChildStartedRecord,
+    CreatedRecord,
+    DivergedRecord,
+    EmittedRecord,
+    FailedRecord,
+    Failure,
+    FinishedRecord,
+    IgnoredRecord,
+    NotedRecord,
+    OwnedRecord,
+    ParkedRecord,
+    PausedRecord,
+    Record,
+    ResumedRecord,
+    SleptRecord,
+    SpentRecord,
+    StartedRecord,
+    State,
+    SucceededRecord,
+    UndoingRecord,
+    as_bytes,
+)
+
+__all__ = ["CallState", "RunState", "replay"]
+
+
+@attrs.define(slots=True, eq=False)
+class CallState:
+    """What a run remembers of one call.
+
+    Attributes:
+        attempt: Number of the newest attempt; 0 before the first.
+        base: Attempts that belong to earlier times the call was asked for.
+        result: JSON of the result or the answer.
+        moment: When a sleep or a wait for the next attempt ends, or a question's deadline;
+            what the clock said, for a noted moment.
+        since: When its first attempt began; what the deadline of a call counts from.
+        args: JSON of the arguments, kept only for tasks with an undo.
+        run: Id of the child run, for a call that started one.
+    """
+
+    id: str
+    parent: str
+    task: str
+    state: State = State.READY
+    attempt: int = 0
+    base: int = 0
+    effect: str = Effect.WRITE.value
+    result: bytes | None = None
+    blob: str | None = None
+    failure: Failure | None = None
+    moment: datetime | None = None
+    since: datetime | None = None
+    abandoned: bool = False
+    args: bytes | None = None
+    run: str | None = None
+    detached: bool = False
+    asked: AskedRecord | None = None
+
+
+@attrs.define(slots=True, eq=False)
+class RunState:
+    """What is known of a run after some of its records.
+
+    Attributes:
+        seq: Sequence number of the newest record.
+        calls: By identity, all calls but the forgotten ones.
+        children: Identities by the identity of the call that asked for them, in order.
+        undoable: Calls that have an undo, in the order in which they started.
+        finished_runs: Child runs that have ended.
+        accepted: Identities whose absence a person has accepted.
+        used_calls: Attempts dispatched so far.
+    """
+
+    created: CreatedRecord | None = None
+    seq: int = 0
+    calls: dict[str, CallState] = attrs.field(factory=dict)
+    children: dict[str, list[str]] = attrs.field(factory=dict)
+    undoable: list[str] = attrs.field(factory=list)
+    finished_runs: dict[str, ChildFinishedRecord] = attrs.field(factory=dict)
+    paused: bool = False
+    cancel: str | None = None
+    needs: Mapping[str, str] = attrs.field(factory=dict)
+    undoing: dict[str, UndoingRecord] = attrs.field(factory=dict)
+    diverged: list[DivergedRecord] = attrs.field(factory=list)
+    owner: str = ""
+    used_calls: int = 0
+    used_money: float = 0.0
+    used_tokens: int = 0
+    finished: FinishedRecord | None = None
+
+    def apply(self, record: Record) -> None:
+        """Take one more record into account.
+
+        Raises:
+            JournalCorruptError: It does not follow the ones before.
+        """
+        if record.seq != self.seq + 1 or self.finished is not None:
+            raise JournalCorruptError(
+                f"Record {record.seq} does not follow record {self.seq}.",
+                remedy="Restore the store from a backup.",
+            )
+        self.seq = record.seq
+        _APPLY[type(record)](self, record)
+
+    def copies(self, record: Record) -> bool:
+        """Return whether a record is a copy from the run that this one was forked from."""
+        return self.created is not None and record.seq <= 1 + self.created.copied
+
+    def _call(self, call: str, parent: str, task: str) -> CallState:
+        """Return the state of a call, a new one if it is asked for the first time."""
+        state = self.calls.get(call)
+        if state is None:
+            state = self.calls[call] = CallState(call, parent, task)
+            if parent:
+                self.children.setdefault(parent, []).append(call)
+        return state
+
+    def _forget(self, parent: str, *, fresh: bool, at: datetime) -> None:
+        """Let a new attempt of a call ask again for what its earlier attempts cannot give it.
+
+        Committed successes are kept, except those that only read the world; failures, abandoned
+        and unfinished calls are asked for again.
+        """
+        for child in self.children.get(parent, ()):
+            call = self.calls[child]
+            slept = call.task == "sleep" and call.moment is not None and call.moment <= at
+            kept = (call.state is State.DONE or slept) and not call.abandoned
+            if kept and not fresh and call.effect != Effect.READ:
+                continue
+            call.state = State.READY
+            call.base = call.attempt
+            call.result = call.blob = call.failure = call.moment = None
+            call.asked = call.since = None
+            call.abandoned = False
+
+
+def replay(records: Iterable[Record]) -> RunState:
+    """Return the state of a run after its records.
+
+    Raises:
+        JournalCorruptError: They do not follow each other.
+    """
+    state = RunState()
+    for record in records:
+        state.apply(record)
+    return state
+
+
+# --- One function per kind of record ---------------------------------------------------------
+
+
+def _created(state: RunState, record: CreatedRecord) -> None:
+    state.created = record
+
+
+def _owned(state: RunState, record: OwnedRecord) -> None:
+    state.owner = record.owner
+
+
+def _started(state: RunState, record: StartedRecord) -> None:
+    call = state._call(record.call, record.parent, record.task)
+    if record.attempt > call.attempt and call.attempt:
+        state._forget(record.call, fresh=record.fresh, at=record.at)
+    elif record.undo and call.attempt == 0 and not state.copies(record):
+        state.undoable.append(record.call)
+        call.args = as_bytes(record.args) or b"{}"
+    call.attempt = record.attempt
+    call.state = State.RUNNING
+    call.effect = record.effect
+    call.moment = None
+    call.since = call.since or record.at
+    state.used_calls += 1
+
+
+def _succeeded(state: RunState, record: SucceededRecord) -> None:
+    call = state.calls[record.call]
+    call.state = State.DONE
+    call.result = as_bytes(record.result)
+    call.blob = record.blob
+
+
+def _attempt_failed(state: RunState, record: AttemptFailedRecord) -> None:
+    call = state.calls[record.call]
+    call.state = State.SLEEPING
+    call.failure = record.failure
+    call.moment = record.retry_at
+
+
+def _failed(state: RunState, record: FailedRecord) -> None:
+    call = state.calls[record.call]
+    call.state = State.FAILED
+    call.failure = record.failure
+
+
+def _abandoned(state: RunState, record: AbandonedRecord) -> None:
+    call = state.calls.get(record.call)
+    if call is not None:
+        call.abandoned = True
+
+
+def _slept(state: RunState, record: SleptRecord) -> None:
+    call = state._call(record.call, record.parent, "sleep")
+    call.state = State.SLEEPING
+    call.moment = record.until
+
+
+def _asked(state: RunState, record: AskedRecord) -> None:
+    call = state._call(record.call, record.parent, "ask")
+    call.state = State.ASKED
+    call.asked = record
+    call.moment = record.deadline
+
+
+def _answered(state: RunState, record: AnsweredRecord) -> None:
+    call = state.calls[record.call]
+    call.state = State.DONE
+    call.result = bytes(record.answer)
+
+
+def _noted(state: RunState, record: NotedRecord) -> None:
+    call = state._call(record.call, record.parent, "now")
+    call.state = State.DONE
+    call.moment = record.moment
+
+
+def _emitted(state: RunState, record: EmittedRecord) -> None:
+    state._call(record.call, record.parent, "emit").state = State.DONE
+
+
+def _spent(state: RunState, record: SpentRecord) -> None:
+    state.used_money += record.money
+    state.used_tokens += record.tokens
+
+
+def _child_started(state: RunState, record: ChildStartedRecord) -> None:
+    call = state._call(record.call, record.parent, record.task)
+    call.state = State.DONE
+    call.run = record.run
+    call.detached = record.detached
+
+
+def _child_finished(state: RunState, record: ChildFinishedRecord) -> None:
+    state.finished_runs[record.run] = record
+
+
+def _paused(state: RunState, record: PausedRecord) -> None:
+    state.paused = True
+
+
+def _resumed(state: RunState, record: ResumedRecord) -> None:
+    state.paused = False
+    state.needs = {}
+
+
+def _cancel_requested(state: RunState, record: CancelRequestedRecord) -> None:
+    state.cancel = record.reason
+
+
+def _parked(state: RunState, record: ParkedRecord) -> None:
+    state.needs = record.needs
+
+
+def _diverged(state: RunState, record: DivergedRecord) -> None:
+    state.diverged.append(record)
+
+
+def _undoing(state: RunState, record: UndoingRecord) -> None:
+    state.undoing[record.call] = record
+
+
+def _ignored(state: RunState, record: IgnoredRecord) -> None:
+    """Change nothing: the record is there for people."""
+
+
+def _finished(state: RunState, record: FinishedRecord) -> None:
+    state.finished = record
+
+
+_APPLY: Final[Mapping[type[Any], Callable[[RunState, Any], None]]] = {
+    CreatedRecord: _created,
+    OwnedRecord: _owned,
+    StartedRecord: _started,
+    SucceededRecord: _succeeded,
+    AttemptFailedRecord: _attempt_failed,
+    FailedRecord: _failed,
+    AbandonedRecord: _abandoned,
+    SleptRecord: _slept,
+    AskedRecord: _asked,
+    AnsweredRecord: _answered,
+    NotedRecord: _noted,
+    EmittedRecord: _emitted,
+    SpentRecord: _spent,
+    ChildStartedRecord: _child_started,
+    ChildFinishedRecord: _child_finished,
+    PausedRecord: _paused,
+    ResumedRecord: _resumed,
+    CancelRequestedRecord: _cancel_requested,
+    ParkedRecord: _parked,
+    DivergedRecord: _diverged,
+    UndoingRecord: _undoing,
+    IgnoredRecord: _ignored,
+    FinishedRecord: _finished,
+}

@@ -1,0 +1,98 @@
+"""One attempt: what an engine knows of a body that runs, or waits, at this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from astro.core.records import State
+from astro.engine.identity import Ordinals
+
+if TYPE_CHECKING:
+    from astro.engine.owned import OwnedRun
+
+__all__ = ["Attempt"]
+
+
+class Attempt:
+    """The slots, the waits and the numbering of one attempt.
+
+    An attempt that waits in a verb of its context gives up its slots, and has them back before
+    it goes on; so a limit of one attempt is enough for any depth of calls.
+    """
+
+    __slots__ = ("_needs", "_waits", "call", "deadline", "number", "ordinals", "priority", "run",
+                 "task")  # fmt: skip
+
+    def __init__(
+        self,
+        run: OwnedRun,
+        *,
+        call: str,
+        task: str,
+        number: int,
+        priority: int,
+        deadline: datetime | None,
+        needs: tuple[str, ...],
+    ) -> None:
+        self.run = run
+        self.call = call
+        self.task = task
+        self.number = number
+        self.priority = priority
+        self.deadline = deadline
+        self.ordinals = Ordinals(call)
+        self._needs = needs
+        self._waits = 0
+
+    async def begin(self) -> None:
+        """Return when there is a slot for this attempt."""
+        self.run.queued += 1
+        try:
+            await self.run.parts.slots.take(
+                self._needs, tenant=self.run.tenant, priority=self.priority
+            )
+        finally:
+            self.run.queued -= 1
+        self.run.went_to_work()
+
+    def end(self) -> None:
+        """Give the slots back for good."""
+        if self._waits == 0:
+            self.run.parts.slots.give(self._needs)
+            self.run.came_to_rest()
+
+    def wait(self, state: State | None = None) -> Callable[[], None]:
+        """Give the slots up while a verb waits.
+
+        Returns:
+            What to call when the wait is over, before `go_on`.
+        """
+        self._waits += 1
+        if self._waits == 1:
+            self.run.parts.slots.give(self._needs)
+            self.run.came_to_rest()
+        self.run.counts(state, 1)
+
+        def over() -> None:
+            self._waits -= 1
+            self.run.counts(state, -1)
+
+        return over
+
+    async def go_on(self) -> None:
+        """Return with the slots back, unless other parts of this attempt still wait."""
+        if self._waits == 0:
+            try:
+                await self.begin()
+            except BaseException:
+                # It is being cancelled and will end soon: it ends with what it would have had.
+                self.seize()
+                raise
+
+    def seize(self) -> None:
+        """Have the slots back at once, beyond the limits if need be, to unwind."""
+        if self._waits == 0:
+            self.run.parts.slots.seize(self._needs)
+            self.run.went_to_work()

@@ -1,0 +1,242 @@
+"""The context of a live attempt: the verbs of `core.context.Context`, made durable.
+
+Each verb takes its identity when it is evaluated, not when it is awaited. Waiting verbs are in
+`waiting`; calls are in `execution`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from uuid import UUID
+
+import attrs
+
+from astro.core.codec import to_json
+from astro.core.context import ChildRun, MapsOver
+from astro.core.errors import SandboxUnavailableError
+from astro.core.policy import Retry
+from astro.core.records import EmittedRecord, NotedRecord, Raw
+from astro.core.signature import Bound
+from astro.core.task import Task, step_task
+from astro.engine import waiting
+from astro.engine.identity import derive
+
+if TYPE_CHECKING:
+    from astro.engine.attempt import Attempt
+    from astro.engine.execution import CallPolicy
+
+__all__ = ["LiveContext"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+_MISSING: Any = object()
+_LOGGER = logging.getLogger("astro.task")
+
+
+class LiveContext:
+    """What a task sees of the engine that performs it."""
+
+    __slots__ = ("_attempt", "_place", "_policy")
+
+    def __init__(self, attempt: Attempt, *, place: str, policy: CallPolicy) -> None:
+        self._attempt = attempt
+        self._place = place
+        self._policy = policy
+
+    # --- Who and when ------------------------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        return self._attempt.run.id
+
+    @property
+    def tenant(self) -> str:
+        return self._attempt.run.tenant
+
+    @property
+    def key(self) -> str:
+        return f"{self._attempt.run.id}/{self._attempt.call}"
+
+    @property
+    def attempt(self) -> int:
+        return self._attempt.number
+
+    @property
+    def token(self) -> int:
+        return self._attempt.run.journal.lease.token
+
+    @property
+    def deadline(self) -> datetime | None:
+        return self._attempt.deadline
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        fields = {
+            "run": self.run_id,
+            "task": self._attempt.task,
+            "call": self._attempt.call,
+            "attempt": self.attempt,
+            "tenant": self.tenant,
+            "trace_id": self.run_id,
+        }
+        return logging.LoggerAdapter(_LOGGER, fields)
+
+    @property
+    def sandbox(self) -> Any:
+        raise SandboxUnavailableError(
+            "This engine has no sandbox, so untrusted code does not run.",
+            remedy="Give the engine a sandbox.",
+        )
+
+    # --- Calls -------------------------------------------------------------------------------
+
+    def call(
+        self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]:
+        run = self._attempt.run
+        run.require_open()
+        bound = task.signature.bind(args, kwargs)
+        return self._ask(
+            task, bound, self._attempt.ordinals.take(self._place, task.name, bound.raw)
+        )
+
+    def step(
+        self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, R]:
+        run = self._attempt.run
+        run.require_open()
+        task = run.steps.get(fn) if self._policy.name is None else None
+        if task is None:
+            task = step_task(fn, self._policy.name)
+            if self._policy.name is None:
+                run.steps[fn] = task
+        bound = task.signature.bind(args, kwargs)
+        return self._ask(
+            task, bound, self._attempt.ordinals.take(self._place, task.name, bound.raw)
+        )
+
+    def _ask(self, task: Task[..., Any], bound: Bound, identity: str) -> Coroutine[Any, Any, Any]:
+        run = self._attempt.run
+        if task.aliases and identity not in run.state.calls:
+            identity = self._renamed(task, bound, identity)
+        return run.ask(self._attempt, task, bound, identity, self._place, self._policy)
+
+    def _renamed(self, task: Task[..., Any], bound: Bound, identity: str) -> str:
+        """Return the identity under which an earlier name of the task is remembered, if any."""
+        for alias in task.aliases:
+            old = self._attempt.ordinals.alias(self._place, alias, bound.raw, identity)
+            if old in self._attempt.run.state.calls:
+                return old
+        return identity
+
+    async def map(
+        self, task: MapsOver[T, R], items: Iterable[T], /, *, limit: int = 100
+    ) -> list[R]:
+        return await self.starmap(task, ((item,) for item in items), limit=limit)  # type: ignore[arg-type]  # every task is one
+
+    async def starmap(
+        self, task: Task[..., R], items: Iterable[Sequence[Any]], /, *, limit: int = 100
+    ) -> list[R]:
+        bounds = [task.signature.bind(tuple(item), {}) for item in items]
+        place = f"{self._place}[]"
+        raws = [bound.raw for bound in bounds]
+        identities = self._attempt.ordinals.take_all(place, task.name, raws)
+        return await waiting.fan_out(
+            self._attempt, task, bounds, identities, place, self._policy, max(limit, 1)
+        )
+
+    async def start(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ChildRun[R]:
+        bound = task.signature.bind(args, kwargs)
+        identity = self._attempt.ordinals.take(f"{self._place}+", task.name, bound.raw)
+        return await waiting.start_child(self._attempt, task, bound, identity, self._policy)
+
+    # --- Time and people ---------------------------------------------------------------------
+
+    def sleep(self, duration: timedelta | datetime, /) -> Coroutine[Any, Any, None]:
+        return waiting.sleep(self._attempt, self._named("sleep", duration), duration)
+
+    def ask(
+        self,
+        question: str,
+        kind: Any,
+        /,
+        *,
+        timeout: timedelta | None = None,
+        default: Any = _MISSING,
+    ) -> Coroutine[Any, Any, Any]:
+        given = None if default is _MISSING else (default,)
+        identity = self._named("ask", question)
+        return waiting.ask_person(self._attempt, identity, question, kind, timeout, given)
+
+    def now(self, name: str = "", /) -> datetime:
+        run = self._attempt.run
+        identity = self._named("now", name)
+        known = run.state.calls.get(identity)
+        if known is not None and known.moment is not None:
+            return known.moment
+        moment = run.parts.clock.now()
+        run.journal.append(NotedRecord, call=identity, parent=self._attempt.call, moment=moment)
+        return moment
+
+    def emit(self, name: str, value: object = None, /) -> None:
+        run = self._attempt.run
+        raw = to_json(value)
+        identity = self._attempt.ordinals.take(self._place, "emit", to_json(name) + raw)
+        if identity not in run.state.calls:
+            run.journal.append(
+                EmittedRecord, call=identity, parent=self._attempt.call, name=name, value=Raw(raw)
+            )
+
+    async def spend(self, *, money: float = 0.0, tokens: int = 0) -> None:
+        await waiting.spend(self._attempt, self._named("spend", [money, tokens]), money, tokens)
+
+    def _named(self, verb: str, what: object) -> str:
+        """Return the identity of a verb: by the view's name if it has one, else by its words."""
+        self._attempt.run.require_open()
+        return self._attempt.ordinals.take(self._place, verb, to_json(self._policy.name or what))
+
+    # --- Chance ------------------------------------------------------------------------------
+
+    def uuid(self, name: str = "", /) -> UUID:
+        return UUID(bytes=self._derived("uuid", name, 16), version=4)
+
+    def random(self, name: str = "", /) -> random.Random:
+        return random.Random(int.from_bytes(self._derived("random", name, 32), "big"))
+
+    def _derived(self, what: str, name: str, size: int) -> bytes:
+        attempt = self._attempt
+        return derive(what, attempt.run.seed, attempt.call, self._place, name, size=size)
+
+    # --- Views -------------------------------------------------------------------------------
+
+    def branch(self, name: str, /) -> LiveContext:
+        place = f"{self._place}/{name}" if self._place else name
+        return LiveContext(self._attempt, place=place, policy=self._policy)
+
+    def options(
+        self,
+        *,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        deadline: timedelta | None = None,
+        priority: int | None = None,
+        detached: bool | None = None,
+    ) -> LiveContext:
+        said: dict[str, Any] = {
+            "name": name,
+            "retry": retry,
+            "timeout": timeout,
+            "deadline": deadline,
+            "priority": priority,
+            "detached": detached,
+        }
+        policy = attrs.evolve(
+            self._policy, **{key: value for key, value in said.items() if value is not None}
+        )
+        return LiveContext(self._attempt, place=self._place, policy=policy)

@@ -1,0 +1,370 @@
+"""Execution: one call, from being asked for to its committed result.
+
+Answers from the journal what is known, chooses who performs the rest, tries as often as the
+policy says, and commits. Bodies run in place, in the task that asked: cancelling the asking code
+cancels the call, and nothing outlives its parent.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import attrs
+
+from astro.core.errors import (
+    AstroError,
+    BudgetExceededError,
+    RunSuspended,
+    TaskTimeoutError,
+)
+from astro.core.policy import Effect, Retry
+from astro.core.protocols import Call, Remembered
+from astro.core.records import (
+    AbandonedRecord,
+    AttemptFailedRecord,
+    FailedRecord,
+    Failure,
+    Raw,
+    StartedRecord,
+    State,
+    SucceededRecord,
+    as_json,
+)
+from astro.core.signature import Bound
+from astro.core.task import Task
+from astro.decisions.budget import require
+from astro.decisions.replay import CallState
+from astro.decisions.retrying import worth_retrying
+from astro.engine.attempt import Attempt
+from astro.engine.context import LiveContext
+from astro.engine.failures import failure_of, rebuilt
+from astro.engine.identity import derive
+from astro.engine.timers import seconds_until
+
+if TYPE_CHECKING:
+    from astro.engine.owned import OwnedRun
+
+__all__ = ["CallPolicy", "Request", "ask", "perform"]
+
+_UNGUARDED = frozenset({Effect.READ, Effect.WRITE})
+
+
+@attrs.frozen(kw_only=True)
+class CallPolicy:
+    """What `ctx.options` said about the calls of a view; None leaves it to the task."""
+
+    name: str | None = None
+    retry: Retry | None = None
+    timeout: timedelta | None = None
+    deadline: timedelta | None = None
+    priority: int | None = None
+    detached: bool | None = None
+
+
+@attrs.frozen(slots=True)
+class Request:
+    """A call as it was asked for."""
+
+    task: Task[..., Any]
+    bound: Bound
+    id: str
+    parent: str
+    place: str
+    policy: CallPolicy
+    undoes: bool = False
+
+    @property
+    def retry(self) -> Retry:
+        return self.policy.retry or self.task.retry
+
+
+async def ask(parent: Attempt, request: Request) -> Any:
+    """Return the result of a call, from the journal if it has one.
+
+    Raises:
+        CallFailedError: All attempts failed; or a class that the task declares in `raises`.
+        RunSuspended: The engine has given the run up.
+    """
+    run = parent.run
+    run.require_open()
+    memory = run.state.calls.get(request.id)
+    run.divergence.asked(request)
+    if memory is not None:
+        if memory.abandoned:
+            # It stays pending until it is cancelled again, and is never dispatched.
+            await run.hang(parent)
+        if memory.state is State.DONE:
+            return await recalled(run, request.task, memory)
+        if memory.state is State.FAILED and memory.failure is not None:
+            raise rebuilt(request.task, request.id, memory.failure)
+    over = parent.wait()
+    try:
+        await run.admit(parent, request, known=memory is not None)
+        value = await perform(run, request, parent)
+    except BaseException as error:
+        over()
+        parent.seize()
+        if not isinstance(error, Exception) and not run.closing:
+            run.journal.append(AbandonedRecord, call=request.id)
+        raise
+    over()
+    await parent.go_on()
+    return value
+
+
+async def recalled(run: OwnedRun, task: Task[..., Any], memory: CallState) -> Any:
+    """Return the result of a finished call."""
+    raw = memory.result
+    if raw is None and memory.blob is not None:
+        raw = await run.parts.store.fetch(run.tenant, memory.blob)
+    return task.signature.returns.decode(raw or b"null")
+
+
+async def perform(run: OwnedRun, request: Request, parent: Attempt | None) -> Any:
+    """Try a call until it succeeds or is given up; commit either; return the result."""
+    cached = await _cached(run, request)
+    if cached is not None:
+        return cached[0]
+    failed: dict[str, int] = {}
+    while True:
+        outcome = await _attempt(run, request, parent, failed)
+        if isinstance(outcome, _Again):
+            continue
+        if isinstance(outcome, Failure):
+            if not request.parent:
+                run.failure = outcome
+                raise rebuilt(request.task, request.id, outcome)
+            await run.undo(request.id)
+            number = run.state.calls[request.id].attempt
+            run.journal.append(FailedRecord, call=request.id, attempt=number, failure=outcome)
+            await run.journal.flush()
+            raise rebuilt(request.task, request.id, outcome)
+        return outcome[0]
+
+
+class _Again:
+    """Another attempt follows."""
+
+
+_AGAIN = _Again()
+
+
+async def _attempt(
+    run: OwnedRun, request: Request, parent: Attempt | None, failed: dict[str, int]
+) -> tuple[Any] | Failure | _Again:
+    """Make one attempt; return its result, its failure for good, or that another follows."""
+    memory = run.state.calls.get(request.id)
+    if memory is not None and memory.state is State.SLEEPING and memory.moment is not None:
+        await run.wait_until(memory.moment, request.id)
+    await run.gate(undoing=request.undoes)
+    number, resumed = _number(memory)
+    end = _own_end(run, request, memory)
+    performer = ""
+    try:
+        if not request.undoes:
+            require(run.budget, run.state)
+        choice = await run.route(request, failed)
+        performer = choice.name
+    except BudgetExceededError as error:
+        return _given_up(run, request, number, error)
+    attempt = Attempt(
+        run,
+        call=request.id,
+        task=request.task.name,
+        number=number,
+        priority=_priority(run, request, parent),
+        deadline=_earliest(end, parent.deadline if parent is not None else run.deadline),
+        needs=run.needs(request.task, performer),
+    )
+    await attempt.begin()
+    failure: Exception | None = None
+    try:
+        if not resumed:
+            _record_start(run, request, number, choice.name, choice.reason)
+            if request.task.effect not in _UNGUARDED:
+                await run.journal.flush()
+        raw, value = await _body(run, request, attempt, performer, end)
+    except Exception as error:
+        failed[performer] = failed.get(performer, 0) + 1
+        failure = error
+    finally:
+        attempt.end()
+    if failure is not None:
+        return await _failed(run, request, number, failure)
+    return (await _succeeded(run, request, number, raw, value),)
+
+
+def _number(memory: CallState | None) -> tuple[int, bool]:
+    """Return the number of the next attempt, and whether it is one that was cut off."""
+    if memory is None:
+        return 1, False
+    if memory.state is State.RUNNING and memory.attempt:
+        return memory.attempt, True
+    return memory.attempt + 1, False
+
+
+def _priority(run: OwnedRun, request: Request, parent: Attempt | None) -> int:
+    """Return the priority of a call: its own, but not below who waits for it."""
+    own = request.policy.priority or request.task.priority
+    inherited = parent.priority if parent is not None else run.priority
+    return inherited if own is None else max(int(own), inherited)
+
+
+def _own_end(run: OwnedRun, request: Request, memory: CallState | None) -> datetime | None:
+    """Return when the attempt is given up by its own timeout or its call's deadline."""
+    timeout = request.policy.timeout or request.task.timeout
+    lasting = request.policy.deadline or request.task.deadline
+    if timeout is None and lasting is None:
+        return None
+    now = run.parts.clock.now()
+    moments = [] if timeout is None else [now + timeout]
+    if lasting is not None:
+        begun = memory.since if memory is not None and memory.since is not None else now
+        moments.append(begun + lasting)
+    return min(moments)
+
+
+def _earliest(*moments: datetime | None) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _record_start(run: OwnedRun, request: Request, number: int, agent: str, reason: str) -> None:
+    task = request.task
+    run.journal.append(
+        StartedRecord,
+        call=request.id,
+        task=task.name,
+        attempt=number,
+        parent=request.parent,
+        args=as_json(request.bound.raw if number == 1 else None),
+        agent=agent,
+        reason=reason if agent else "",
+        place=request.place,
+        effect=task.effect.value,
+        fresh=request.retry.fresh,
+        undo=task.undo is not None,
+    )
+
+
+async def _body(
+    run: OwnedRun, request: Request, attempt: Attempt, performer: str, end: datetime | None
+) -> tuple[bytes, Any]:
+    """Run the body, within its time; return the result as JSON and as the caller sees it."""
+    if end is None:  # limits from above are enforced above
+        return await _run(run, request, attempt, performer)
+    left = seconds_until(end, run.parts.clock.now())
+    with anyio.move_on_after(left) as scope:
+        return await _run(run, request, attempt, performer)
+    if scope.cancelled_caught:
+        raise TaskTimeoutError(
+            f"{request.task.name} did not finish in time.",
+            remedy="Give it a longer timeout or deadline.",
+        )
+    raise RunSuspended  # unreachable: the scope either returned or was cancelled
+
+
+async def _run(
+    run: OwnedRun, request: Request, attempt: Attempt, performer: str
+) -> tuple[bytes, Any]:
+    task, bound = request.task, request.bound
+    ctx = LiveContext(attempt, place="", policy=CallPolicy())
+    try:
+        agent = run.parts.performer(task, performer) if performer else None
+        if agent is not None:
+            call = Call(id=request.id, task=task, args=bound.raw, attempt=attempt.number)
+            value = await agent.agent.perform(ctx, call)
+        elif task.skip:
+            value = await task.fn(ctx, *bound.args, **bound.kwargs)
+        else:
+            value = await task.fn(*bound.args, **bound.kwargs)
+    except (Exception, anyio.get_cancelled_exc_class(), GeneratorExit, KeyboardInterrupt):
+        raise
+    except RunSuspended:
+        raise
+    except BaseException as error:
+        if run.closed or _suspends(error):
+            raise RunSuspended from error
+        # SystemExit and its like end a task, never the engine.
+        raise AstroError(
+            f"{request.task.name} raised {type(error).__name__}: {error}.",
+            remedy="Raise an Exception instead.",
+        ) from error
+    return task.signature.returns.settle(value)
+
+
+def _suspends(error: BaseException) -> bool:
+    """Return whether an exception group carries the end of this engine's ownership."""
+    return isinstance(error, BaseExceptionGroup) and error.subgroup(RunSuspended) is not None
+
+
+async def _succeeded(run: OwnedRun, request: Request, number: int, raw: bytes, value: Any) -> Any:
+    blob = None
+    if len(raw) >= run.parts.blob_size:
+        blob = await run.parts.store.put(run.tenant, raw)
+    if request.parent:
+        run.divergence.judge(request.id)
+        run.journal.append(
+            SucceededRecord,
+            call=request.id,
+            attempt=number,
+            result=as_json(None if blob else raw),
+            blob=blob,
+        )
+        if request.task.cache is not None and blob is None:
+            until = run.parts.clock.now() + request.task.cache
+            run.journal.remember(Remembered(key=_cache_key(request), result=raw, until=until))
+        await run.journal.flush()
+    else:
+        run.result = (None if blob else raw, blob)
+    return value
+
+
+async def _failed(
+    run: OwnedRun, request: Request, number: int, error: Exception
+) -> Failure | _Again:
+    """Record that another attempt follows, or return the failure for good."""
+    memory = run.state.calls.get(request.id)
+    tries = number - (memory.base if memory is not None else 0)
+    retry = request.retry
+    delay = run.parts.retrying.delay(retry, attempt=tries, error=error, chance=run.parts.chance)
+    failure = failure_of(error, attempts=tries, retryable=worth_retrying(retry, error))
+    if delay is None:
+        return failure
+    retry_at = run.parts.clock.now() + delay
+    lasting = request.policy.deadline or request.task.deadline
+    since = memory.since if memory is not None else None
+    if lasting is not None and since is not None and retry_at >= since + lasting:
+        return failure
+    run.journal.append(
+        AttemptFailedRecord, call=request.id, attempt=number, failure=failure, retry_at=retry_at
+    )
+    await run.journal.flush()
+    return _AGAIN
+
+
+def _given_up(run: OwnedRun, request: Request, number: int, error: Exception) -> Failure:
+    """Record an attempt that may not begin, so that the call has a beginning to fail from."""
+    if request.id not in run.state.calls:
+        _record_start(run, request, number, "", "")
+    return failure_of(error, attempts=number, retryable=False)
+
+
+async def _cached(run: OwnedRun, request: Request) -> tuple[Any] | None:
+    """Return the remembered result of an equal call, after recording that it was used."""
+    if request.task.cache is None or request.id in run.state.calls:
+        return None
+    raw = await run.parts.store.recall(run.tenant, _cache_key(request))
+    if raw is None:
+        return None
+    value = request.task.signature.returns.decode(raw)
+    _record_start(run, request, 1, "", "")
+    run.journal.append(SucceededRecord, call=request.id, attempt=1, result=Raw(raw), cached=True)
+    await run.journal.flush()
+    return (value,)
+
+
+def _cache_key(request: Request) -> str:
+    task = request.task
+    return derive("cache", task.name, task.version, request.bound.raw, size=16).hex()

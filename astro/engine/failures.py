@@ -1,0 +1,78 @@
+"""Failures: what an exception leaves in the journal, and the exception it becomes again.
+
+The live path goes through here too, so that a caller sees the same exception live and replayed.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import msgspec
+
+from astro.core.codec import to_json
+from astro.core.errors import AstroError, CallFailedError, CodecError
+from astro.core.records import UNSET, Failure, as_bytes, as_json
+from astro.core.task import Task
+
+__all__ = ["failure_of", "rebuilt"]
+
+_MESSAGE = 4_000  # characters kept of a message
+
+
+def failure_of(error: BaseException, *, attempts: int, retryable: bool) -> Failure:
+    """Return what the journal keeps of an exception."""
+    try:
+        args = as_json(to_json(list(error.args)))
+    except CodecError:
+        args = UNSET
+    message = error.problem if isinstance(error, AstroError) else str(error)
+    return Failure(
+        type=_name(type(error)),
+        message=_printable(message)[:_MESSAGE],
+        attempts=attempts,
+        retryable=retryable,
+        args=args,
+        where=_where(error),
+    )
+
+
+def rebuilt(task: Task[..., Any], call: str, failure: Failure) -> Exception:
+    """Return the exception that a caller of a failed call gets.
+
+    It is of the failure's own class only if the task declares that class in `raises`.
+    """
+    for declared in task.raises:
+        if _name(declared) == failure.type:
+            return _instance(declared, failure)
+    return CallFailedError(call, failure)
+
+
+def _instance(declared: type[Exception], failure: Failure) -> Exception:
+    args = msgspec.json.decode(as_bytes(failure.args) or b"[]")
+    try:
+        return declared(*args)
+    except TypeError:
+        # A class whose constructor takes something else than its `args`.
+        error = declared.__new__(declared)
+        error.args = tuple(args)
+        return error
+
+
+def _name(kind: type[BaseException]) -> str:
+    if kind.__module__ in ("builtins", "__main__"):
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f"{last.filename.replace(chr(92), '/').rpartition('/')[2]}:{last.lineno}"
+
+
+def _printable(text: str) -> str:
+    """Return the text without what UTF-8 cannot hold."""
+    return text.encode("utf-8", "backslashreplace").decode()

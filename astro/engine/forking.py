@@ -1,0 +1,84 @@
+"""Forking: a new run that remembers what another one had committed up to a point.
+
+Only what is settled is copied: results, answers, moments, elapsed sleeps. Calls in flight at that
+point, and calls that failed, are asked for again, with new keys: their effects may happen twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from astro.core.protocols import NewRun
+from astro.core.records import (
+    GENESIS,
+    AnsweredRecord,
+    AskedRecord,
+    ChildFinishedRecord,
+    ChildStartedRecord,
+    EmittedRecord,
+    Entry,
+    NotedRecord,
+    Record,
+    SleptRecord,
+    SpentRecord,
+    StartedRecord,
+    State,
+    SucceededRecord,
+    encode_record,
+)
+from astro.decisions.replay import RunState, replay
+
+__all__ = ["forked"]
+
+
+def forked(records: Sequence[Record], *, source: str, at: int, id: str, now: datetime) -> NewRun:
+    """Return the run that continues after record `at` of another one.
+
+    Args:
+        records: All records of the source, from the first.
+    """
+    before = [record for record in records if record.seq <= at]
+    state = replay(before)
+    created = state.created
+    assert created is not None  # the first record of every journal
+    kept = [record for record in before if _settled(record, state, now)]
+    first = msgspec.structs.replace(
+        created, at=now, key=None, parent=None, source=source, copied=len(kept)
+    )
+    entries: list[Entry] = []
+    head = GENESIS
+    for seq, record in enumerate([first, *kept], start=1):
+        copy = msgspec.structs.replace(record, seq=seq)
+        entry = encode_record(copy, tenant=created.tenant, run=id, token=0, head=head)
+        head = entry.hash
+        entries.append(entry)
+    return NewRun(
+        id=id,
+        task=created.task,
+        entry=entries[0],
+        entries=tuple(entries[1:]),
+        fingerprint="",
+        priority=created.priority,
+        deadline=created.deadline,
+        source=source,
+        created_at=now,
+    )
+
+
+def _settled(record: Record, state: RunState, now: datetime) -> bool:
+    match record:
+        case StartedRecord() | SucceededRecord() | AnsweredRecord() | AskedRecord():
+            call = state.calls[record.call]
+            settled = call.state is State.DONE and not call.abandoned
+            return settled and not record.call.endswith("/undo")
+        case SleptRecord(until=until):
+            return until <= now and not state.calls[record.call].abandoned
+        case ChildStartedRecord():
+            return record.run in state.finished_runs
+        case NotedRecord() | EmittedRecord() | SpentRecord() | ChildFinishedRecord():
+            return True
+        case _:
+            return False

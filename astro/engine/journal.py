@@ -1,0 +1,175 @@
+"""The journal: what happened to a run, in order, never edited.
+
+Every change to a run passes through here, from the one engine that owns it: decide in memory,
+commit through the lease, then let observers see it. Whoever needs an acknowledgement first
+carries the commit for all who wait with it, so that concurrent calls share one transaction; one
+commit of a run is in flight at a time. A commit whose lease was lost is refused; that is the
+only locking ASTRO has.
+
+Called by `execution`, `context` and `owned`; calls the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import attrs
+
+from astro.core.clock import Clock
+from astro.core.errors import RunSuspended
+from astro.core.messages import Message
+from astro.core.protocols import Commit, Lease, NewRun, Remembered, Store
+from astro.core.records import Entry, Record, State, encode_record
+from astro.decisions.replay import RunState
+
+__all__ = ["Journal"]
+
+
+@attrs.define(eq=False, slots=True)
+class _Extras:
+    """What the next commit carries beside its entries."""
+
+    consumed: list[int] = attrs.field(factory=list)
+    create: list[NewRun] = attrs.field(factory=list)
+    outgoing: list[tuple[str, Message]] = attrs.field(factory=list)
+    remember: list[Remembered] = attrs.field(factory=list)
+
+
+class Journal:
+    """The one write path of one run.
+
+    Attributes:
+        lease: The newest lease.
+        state: The fold of all records, acknowledged or not.
+        error: Why nothing can be committed any more, if so.
+        closed: Whether the engine has given the run up.
+        crowd: How many parts of the run ask for calls at the moment.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        lease: Lease,
+        state: RunState,
+        clock: Clock,
+        condition: Callable[[], State],
+        committed: Callable[[Sequence[Record]], None],
+        broken: Callable[[Exception], None],
+    ) -> None:
+        self._store = store
+        self.lease = lease
+        self.state = state
+        self._clock = clock
+        self._condition = condition
+        self._committed = committed
+        self._broken = broken
+        self._pending: list[Record] = []
+        self._extras = _Extras()
+        self._unknown: tuple[Commit, list[Record]] | None = None
+        self._flight: anyio.Event | None = None
+        self.error: BaseException | None = None
+        self.closed = False
+        self.crowd = 0
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something is not acknowledged yet and nobody is about to commit it."""
+        return self._flight is None and bool(self._pending or self._unknown)
+
+    def append(self, kind: type[Any], /, **fields: Any) -> Any:
+        """Record a fact; it counts from now on, and is kept with the next commit.
+
+        Raises:
+            RunSuspended: The engine has given the run up.
+        """
+        if self.closed:
+            raise RunSuspended
+        record = kind(seq=self.state.seq + 1, at=self._clock.now(), **fields)
+        self.state.apply(record)
+        self._pending.append(record)
+        return record
+
+    def consume(self, number: int) -> None:
+        """Remove an inbox message with the next commit."""
+        self._extras.consumed.append(number)
+
+    def create(self, run: NewRun) -> None:
+        """Create a run with the next commit."""
+        self._extras.create.append(run)
+
+    def send(self, run: str, message: Message) -> None:
+        """Send a message to another run with the next commit."""
+        self._extras.outgoing.append((run, message))
+
+    def remember(self, result: Remembered) -> None:
+        """Keep a result for the cache with the next commit."""
+        self._extras.remember.append(result)
+
+    async def flush(self) -> None:
+        """Return when everything recorded so far is kept.
+
+        Raises:
+            RunSuspended: The engine has given the run up, the store cannot write, or another
+                engine owns the run; `error` says which.
+        """
+        target = self.state.seq
+        while self.lease.seq < target:
+            if self.error is not None:
+                raise RunSuspended from self.error
+            if self.closed:
+                raise RunSuspended
+            if self._flight is not None:
+                await self._flight.wait()
+            else:
+                await self._fly()
+
+    async def _fly(self) -> None:
+        """Carry everything that waits, for all who wait."""
+        landed = self._flight = anyio.Event()
+        try:
+            if self.crowd > 1 and self._unknown is None:
+                # Others are about to record something in this very turn of the loop.
+                await anyio.lowlevel.checkpoint()
+            if self._unknown is None:
+                self._unknown = self._load()
+            commit, records = self._unknown
+            # Cancelled in here, the outcome stays unknown; whoever flushes next repeats the
+            # commit, which is harmless, as a store knows a commit it already has.
+            lease = await self._store.commit(self.lease, commit)
+            self.lease = lease
+            self._unknown = None
+            self._committed(records)
+        except Exception as error:
+            self.error = error
+            self._broken(error)
+        finally:
+            self._flight = None
+            landed.set()
+
+    def _load(self) -> tuple[Commit, list[Record]]:
+        records, self._pending = self._pending, []
+        extras, self._extras = self._extras, _Extras()
+        lease = self.lease
+        head = lease.head
+        entries: list[Entry] = []
+        for record in records:
+            entry = encode_record(
+                record, tenant=lease.tenant, run=lease.run, token=lease.token, head=head
+            )
+            head = entry.hash
+            entries.append(entry)
+        commit = Commit(
+            entries=tuple(entries),
+            state=self._condition(),
+            wake_at=records[0].at,
+            consumed=tuple(extras.consumed),
+            create=tuple(extras.create),
+            outgoing=tuple(extras.outgoing),
+            remember=tuple(extras.remember),
+            needs=self.state.needs,
+        )
+        return commit, records

@@ -1,0 +1,330 @@
+"""The engine of one process: its parts, its background work, and the verbs of its users.
+
+Opening it on a store with unfinished runs continues them; several engines may share one store.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from typing import Any, ParamSpec, Self, TypeVar
+from weakref import WeakValueDictionary
+
+import anyio
+
+from astro.core.clock import Clock, Ids, SystemClock, SystemIds, system_random
+from astro.core.errors import EngineClosedError
+from astro.core.messages import ResumeMessage
+from astro.core.policy import Budget, Limits, RunOptions
+from astro.core.protocols import Agent, Observer, RetryPolicy, Router, RunQuery, Store
+from astro.core.records import FinishedRecord, Record, State
+from astro.core.task import Task
+from astro.core.workflow import Workflow
+from astro.decisions.retrying import BackoffRetry
+from astro.decisions.routing import LeastLoadRouter
+from astro.engine.catalog import catalog_of
+from astro.engine.observe import Observers
+from astro.engine.owned import OwnedRun
+from astro.engine.ownership import Ownership
+from astro.engine.parts import Parts
+from astro.engine.run import Watch
+from astro.engine.slots import Slots
+from astro.engine.supervisor import Supervisor
+from astro.engine.sync import SyncPortal
+from astro.engine.timers import Timers
+from astro.engine.verbs import Verbs
+
+__all__ = ["LocalEngine"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_LOGGER = logging.getLogger("astro.engine")
+
+
+class LocalEngine(Verbs):
+    """Owns runs in this process: claims, decides, dispatches, commits.
+
+    Args:
+        parts: Tasks, workflows and agents, as decorated functions and instances.
+        store: Where journals are kept; the engine opens and closes it.
+        router: Chooses who performs a call.
+        retrying: Computes the delays between attempts.
+        observers: See records after they are committed.
+        budget: Of every run that has none of its own.
+        limits: How much is taken on at once.
+        lease_for: How long another engine waits before it takes over from a dead one.
+        grace: How long attempts in flight may finish when the engine closes.
+        idle_for: How long a run in which nothing moves stays in memory.
+        blob_size: Bytes from which a result is stored beside the journal.
+        name: Of this engine in leases; must be unique among the engines of a store.
+
+    Raises:
+        InvalidArgumentsError: A part is none, or two have the same name.
+        UnknownTaskError: Something needs a task that no part offers.
+        WorkflowError: A workflow does not fit its tasks.
+    """
+
+    def __init__(
+        self,
+        *parts: Task[..., Any] | Workflow | Agent,
+        store: Store,
+        router: Router | None = None,
+        retrying: RetryPolicy | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        chance: random.Random | None = None,
+        observers: Sequence[Observer] = (),
+        budget: Budget | None = None,
+        limits: Limits | None = None,
+        lease_for: timedelta = timedelta(seconds=15),
+        grace: timedelta = timedelta(seconds=10),
+        idle_for: timedelta = timedelta(seconds=60),
+        blob_size: int = 64 * 1024,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(RunOptions())
+        self._catalog = catalog_of(parts)
+        clock = clock or SystemClock()
+        limits = limits or Limits()
+        ids = ids or SystemIds()
+        self._parts = Parts(
+            store=store,
+            clock=clock,
+            ids=ids,
+            chance=chance or system_random(),
+            router=router or LeastLoadRouter(),
+            retrying=retrying or BackoffRetry(),
+            sandbox=None,
+            slots=Slots(limits, self._catalog.caps(limits), clock),
+            timers=Timers(clock),
+            limits=limits,
+            budget=budget,
+            tasks=self._catalog.tasks,
+            performers=self._catalog.performers,
+            blob_size=blob_size,
+            idle_for=idle_for,
+        )
+        self.name = name or f"{os.getpid()}-{ids.new()[-12:]}"
+        self._lease_for = lease_for
+        self._grace = grace
+        self._observers = Observers(observers)
+        self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
+        self._submitted: set[str] = set()
+        self._room = anyio.Event()
+        self._open = False
+        self._stack = AsyncExitStack()
+        self._supervisor: Supervisor
+        self._ownership: Ownership
+        self._portal: SyncPortal | None = None
+
+    # --- Opening and closing -----------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._open:
+            raise EngineClosedError("The engine is already open.", remedy="Open it once.")
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.store)
+            for agent in self._catalog.agents:
+                if hasattr(agent, "__aenter__"):
+                    await stack.enter_async_context(agent)  # type: ignore[arg-type]  # by shape
+            self._supervisor = Supervisor(f"astro engine {self.name}")
+            await self._supervisor.open()
+            stack.push_async_callback(self._supervisor.close)
+            self._ownership = Ownership(
+                self._parts,
+                owner=self.name,
+                lease_for=self._lease_for,
+                supervisor=self._supervisor,
+                committed=self._committed,
+                gone=self._gone,
+            )
+            work = (self._parts.timers.run, self._ownership.heartbeat, self._ownership.keep)
+            for part in (*work, self._ownership.run, self._observers.run):
+                self._supervisor.spawn(part)
+            await self._look_around()
+            self._stack = stack.pop_all()
+        self._open = True
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._open = False
+        # Whoever cancels the host still gets its runs released, within the grace.
+        with anyio.CancelScope(shield=True):
+            try:
+                await self.drain()
+                await self._observers.drain()
+            finally:
+                await self._stack.aclose()
+
+    async def drain(self, grace: timedelta | None = None) -> None:
+        """Take nothing more, let attempts in flight finish, release the rest for others."""
+        if not self._ownership.draining:
+            await self._ownership.drain(self._grace if grace is None else grace)
+
+    async def drain_on(self, *signals: signal.Signals) -> None:
+        """Wait for a signal and drain; a second one cancels attempts in flight.
+
+        Run it in a task of the application's own; it returns once the engine is drained.
+        """
+        async with anyio.create_task_group() as group:
+            with anyio.open_signal_receiver(*signals or (signal.SIGTERM,)) as received:
+                async for _ in received:
+                    if self._ownership.draining:
+                        await self._ownership.drain(timedelta(0))
+                        group.cancel_scope.cancel()
+                        return
+                    group.start_soon(self._drain_then, group.cancel_scope.cancel)
+
+    async def _drain_then(self, done: Any) -> None:
+        await self.drain()
+        done()
+
+    async def _look_around(self) -> None:
+        """Report what nobody here can claim, and free what waited for a part that is here now."""
+        query = RunQuery(unfinished=True, limit=1_000)
+        for found in (await self.store.runs(self._said.tenant, query)).items:
+            if found.state is State.PARKED and self._has(found.needs):
+                await self.store.post(found.tenant, found.id, ResumeMessage(by=self.name))
+            elif found.task not in self._parts.tasks:
+                _LOGGER.warning("No part performs %r", found.task, extra={"run": found.id})
+
+    def _has(self, needs: Any) -> bool:
+        return bool(needs) and all(
+            (kind == "agent" and name in self._parts.performers)
+            or (kind in ("task", "arguments") and name in self._parts.tasks)
+            for kind, name in needs.items()
+        )
+
+    # --- What handles and verbs ask ----------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """The store this engine was given."""
+        return self._parts.store
+
+    @property
+    def parts(self) -> Parts:
+        """What the rooms of this engine share."""
+        return self._parts
+
+    def new_id(self) -> str:
+        """Return an id for a run."""
+        return self._parts.ids.new()
+
+    def now(self) -> datetime:
+        """Return the engine's time."""
+        return self._parts.clock.now()
+
+    def require_alive(self) -> None:
+        """Return if the engine's background work goes on.
+
+        Raises:
+            EngineClosedError: The engine is closed, or has failed; its cause says why.
+        """
+        if not self._open:
+            raise EngineClosedError(
+                "The engine is not open.", remedy="Use it inside `async with LocalEngine(...)`."
+            )
+        if self._supervisor.error is not None:
+            raise EngineClosedError(
+                f"The engine has failed: {self._supervisor.error!r}.", remedy="Open a new one."
+            ) from self._supervisor.error
+
+    def require_healthy(self) -> None:
+        """Return if the engine takes work.
+
+        Raises:
+            EngineClosedError: It is closed, draining or failed.
+        """
+        self.require_alive()
+        if self._ownership.draining:
+            raise EngineClosedError(
+                "The engine is draining and takes no new runs.", remedy="Use another engine."
+            )
+
+    def watch(self, run: str) -> Watch:
+        """Return what tells of a run's commits as long as somebody holds it."""
+        watch = self._watches.get(run)
+        if watch is None:
+            watch = self._watches[run] = Watch()
+        return watch
+
+    def drives(self, run: str) -> bool:
+        """Return whether this engine owns a run at the moment."""
+        return run in self._ownership.owned
+
+    def seen(self, run: str) -> list[Record]:
+        """Return nothing: a live run's records are in the store."""
+        return []
+
+    async def room(self, run: str) -> None:
+        """Return when one more run may be submitted from outside (back-pressure)."""
+        while len(self._submitted) >= self._parts.limits.pending:
+            with anyio.move_on_after(1.0):
+                await self._room.wait()
+            await self._forget_finished()
+        self._submitted.add(run)
+
+    async def _forget_finished(self) -> None:
+        """Count no longer what other engines have finished."""
+        query = RunQuery(ids=frozenset(self._submitted), limit=len(self._submitted) or 1)
+        for found in (await self.store.runs(self._said.tenant, query)).items:
+            if found.state.terminal:
+                self._submitted.discard(found.id)
+
+    def submitted_elsewhere(self, run: str) -> None:
+        """Count a run no longer that turned out to exist."""
+        self._submitted.discard(run)
+
+    # --- What ownership tells ----------------------------------------------------------------
+
+    def _committed(self, run: OwnedRun, records: Sequence[Record]) -> None:
+        watch = self._watches.get(run.id)
+        if watch is not None:
+            last = records[-1]
+            watch.notify(last if isinstance(last, FinishedRecord) else None)
+        if self._observers:
+            self._observers.publish(run.tenant, run.id, records)
+
+    def _gone(self, run: OwnedRun) -> None:
+        if run.state.finished is not None:
+            self._submitted.discard(run.id)
+            self._room.set()
+            self._room = anyio.Event()
+
+    # --- Without an event loop ---------------------------------------------------------------
+
+    def run_sync(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Start a run and wait for its result, from code that has no event loop.
+
+        The engine opens on a thread of its own and stays open until `close_sync`.
+
+        Raises:
+            EngineClosedError: The engine is open in an event loop, or one runs here: use `await`.
+        """
+        result: R = self._sync().run(self, task, args, kwargs)
+        return result
+
+    def start_sync(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Start a run from code that has no event loop, and return its id."""
+        return self._sync().start(self, task, args, kwargs)
+
+    def close_sync(self) -> None:
+        """Close an engine that `run_sync` or `start_sync` opened."""
+        if self._portal is not None:
+            portal, self._portal = self._portal, None
+            portal.close()
+
+    def _sync(self) -> SyncPortal:
+        if self._portal is None:
+            if self._open:
+                raise EngineClosedError(
+                    "The engine is open in an event loop.", remedy="Write: await engine.run(...)."
+                )
+            self._portal = SyncPortal(self)
+        return self._portal

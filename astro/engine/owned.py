@@ -1,0 +1,470 @@
+"""One run while this engine owns it: from its journal to its end, or to being given up.
+
+Everything about a run that is not in its journal lives here and is lost without harm: who waits
+for what, which attempts are at work, which events to set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import anyio
+
+from astro.core.errors import CodecError, RunSuspended, TaskTimeoutError
+from astro.core.messages import CancelMessage, FinishedMessage, Posted
+from astro.core.policy import Budget
+from astro.core.protocols import Choice, Lease
+from astro.core.records import (
+    AbandonedRecord,
+    CreatedRecord,
+    Failure,
+    FinishedRecord,
+    OwnedRecord,
+    ParkedRecord,
+    Record,
+    State,
+    as_json,
+    decode_entries,
+    verify,
+)
+from astro.core.signature import Bound
+from astro.core.task import Task
+from astro.decisions.replay import CallState, RunState, replay
+from astro.decisions.states import derived
+from astro.engine import execution, mail, undoing
+from astro.engine.attempt import Attempt
+from astro.engine.divergence import Divergence
+from astro.engine.execution import CallPolicy, Request
+from astro.engine.failures import failure_of
+from astro.engine.journal import Journal
+from astro.engine.parts import Parts
+from astro.engine.timers import seconds_until
+
+__all__ = ["OwnedRun"]
+
+_PAGE = 5_000  # entries read at once
+_POISON = 5  # leases in a row that were not released
+
+
+class OwnedRun:
+    """A run that this engine owns.
+
+    Attributes:
+        closing: Whether its attempts are being cancelled from outside, by a cancelled run, a
+            deadline or a suspension; what is cancelled then is not abandoned by its task.
+        queued: Attempts that wait for a slot.
+        draining: Whether the engine gives its runs up.
+        stalled: Whether the engine could not renew its leases for too long.
+        taken: Numbers of the inbox messages that were dealt with.
+        over: Set when nothing of the run is at work here any more.
+    """
+
+    def __init__(
+        self, parts: Parts, lease: Lease, *, committed: Callable[[OwnedRun, Sequence[Record]], None]
+    ) -> None:
+        self.parts = parts
+        self.id = lease.run
+        self.tenant = lease.tenant
+        self.lease = lease
+        self.state = RunState()
+        self.closed = False
+        self.closing = False
+        self.queued = 0
+        self.over = anyio.Event()
+        self.steps: dict[Any, Task[..., Any]] = {}
+        self.result: tuple[bytes | None, str | None] = (None, None)
+        self.failure: Failure | None = None
+        self.draining = False
+        self.stalled = False
+        self.taken: set[int] = set()
+        self.idle_since: datetime | None = None
+        self.divergence = Divergence(self)
+        self._committed = committed
+        self._working = 0
+        self._resting = {State.ASKED: 0, State.SLEEPING: 0}
+        self._moments: dict[str, datetime | None] = {}
+        self._events: dict[str, anyio.Event] = {}
+        self._opened = anyio.Event()
+        self._scope = anyio.CancelScope()
+        self._expired = False
+        self.journal: Journal
+
+    # --- What the run is ---------------------------------------------------------------------
+
+    @property
+    def created(self) -> CreatedRecord:
+        assert self.state.created is not None  # the first record of every journal
+        return self.state.created
+
+    @property
+    def seed(self) -> str:
+        return self.created.seed
+
+    @property
+    def priority(self) -> int:
+        return self.created.priority
+
+    @property
+    def deadline(self) -> datetime | None:
+        return self.created.deadline
+
+    @property
+    def budget(self) -> Budget:
+        return self.created.budget or self.parts.budget or _UNLIMITED
+
+    @property
+    def root(self) -> str:
+        """Identity of the root call."""
+        return self.created.task
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the journal has been read."""
+        return self.state.created is not None
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a body runs that does not wait in its context."""
+        return self._working > 0
+
+    @property
+    def at_work(self) -> bool:
+        """Whether an attempt runs or waits only for its turn."""
+        return bool(self._working or self.queued)
+
+    def next_moment(self) -> datetime | None:
+        """Return when the run should be claimed again if it is given up now."""
+        if self.state.needs or (self.state.paused and not self._working):
+            return None
+        if self.at_work or not self._moments:
+            return self.parts.clock.now()
+        return min((m for m in self._moments.values() if m is not None), default=None)
+
+    def condition(self) -> State:
+        """Return the state that the next commit stores."""
+        if self.state.finished is not None:
+            return self.state.finished.state
+        if self.state.needs:
+            return State.PARKED
+        if self.state.undoing and self.closing:
+            return State.UNDOING
+        return derived(
+            running=self._working + self.queued,
+            asked=self._resting[State.ASKED],
+            sleeping=self._resting[State.SLEEPING],
+            paused=self.state.paused,
+        )
+
+    # --- The life of a run -------------------------------------------------------------------
+
+    async def main(self) -> None:
+        """Own the run until it ends or is given up; errors of its store suspend it."""
+        try:
+            await self._load()
+            await self.pull()
+            with self._scope:
+                await self._perform()
+            if self.closed:
+                return
+            await self._end()
+        except RunSuspended:
+            pass
+        finally:
+            self.closed = self.closing = True
+            self.over.set()
+
+    async def _load(self) -> None:
+        entries: list[Any] = []
+        while len(entries) < self.lease.seq:
+            page = await self.parts.store.read(
+                self.tenant, self.id, after=len(entries), limit=_PAGE
+            )
+            if not page:
+                break
+            entries.extend(page)
+        verify(entries, tenant=self.tenant, run=self.id)
+        state = replay(decode_entries(entries))
+        del entries
+        self.divergence.remember(state)
+        self.journal = Journal(
+            store=self.parts.store,
+            lease=self.lease,
+            state=state,
+            clock=self.parts.clock,
+            condition=self.condition,
+            committed=self._saw,
+            broken=self._broken,
+        )
+        self.state = state
+        self.journal.closed = self.closed
+        self.journal.append(OwnedRecord, owner=self.lease.owner, token=self.lease.token)
+
+    async def _perform(self) -> None:
+        """Perform the root call within the run's deadline."""
+        if self.lease.failures >= _POISON and not self.state.needs:
+            await self.park({"attention": f"it ended {self.lease.failures} engines in a row"})
+        if self.state.cancel is not None:
+            return
+        task = self.parts.tasks[self.root]
+        try:
+            bound = task.signature.load(self.created.args)
+        except CodecError:
+            await self.park({"arguments": self.root})
+            return
+        request = Request(task, bound, self.root, "", "", CallPolicy())
+        end = self._run_end()
+        with anyio.move_on_after(seconds_until(end, self.parts.clock.now())) as scope:
+            try:
+                await execution.perform(self, request, None)
+            except RunSuspended:
+                raise
+            except Exception as error:
+                self.failure = self.failure or failure_of(error, attempts=1, retryable=False)
+            except BaseException:
+                self.closing = self.closing or scope.cancel_called
+                raise
+        if scope.cancelled_caught:
+            late = TaskTimeoutError("The run's deadline has passed.", remedy="")
+            self.failure = failure_of(late, attempts=1, retryable=False)
+            self.closing = True
+
+    def _run_end(self) -> datetime | None:
+        """Return when the run has to have ended, by its deadline or its budget of time."""
+        moments = [self.deadline]
+        if self.budget.time is not None:
+            moments.append(self.created.at + self.budget.time)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    async def _end(self) -> None:
+        """Undo what has to be undone, then commit the terminal record."""
+        state = State.DONE
+        if self.state.cancel is not None and self.result == (None, None) and not self.failure:
+            state = State.CANCELLED
+        elif self.failure is not None:
+            state = State.FAILED
+        if state is not State.DONE:
+            # Cancellation must not reach the undos, nor the terminal commit.
+            self.closing = True
+            await self.undo(self.root, into=state)
+            self._cancel_children()
+        else:
+            self.divergence.judge(self.root)
+        raw, blob = self.result
+        result = as_json(raw)
+        failure = self.failure if state is State.FAILED else None
+        if self.created.parent is not None:
+            message = FinishedMessage(
+                run=self.id, state=state, result=result, blob=blob, failure=failure
+            )
+            self.journal.send(self.created.parent[0], message)
+        self.journal.append(
+            FinishedRecord,
+            state=state,
+            result=result,
+            blob=blob,
+            failure=failure,
+            reason=self.state.cancel or "",
+        )
+        await self.journal.flush()
+
+    def _cancel_children(self) -> None:
+        for call in self.state.calls.values():
+            if call.run and not call.detached and call.run not in self.state.finished_runs:
+                self.journal.send(call.run, CancelMessage(reason=f"run {self.id} ended"))
+
+    def end_by_cancel(self) -> None:
+        """Cancel the attempts of a run whose cancellation is recorded."""
+        self.closing = True
+        self._scope.cancel()
+
+    async def suspend(self) -> None:
+        """Give the run up: close its context, cancel what is at work, release the lease."""
+        moment = self.next_moment() if self.loaded else self.parts.clock.now()
+        self.close()
+        await self.over.wait()
+        if not self.loaded:
+            await self.parts.store.release(self.lease, wake_at=moment)
+        elif self.journal.error is None and self.state.finished is None:
+            await self.parts.store.release(self.journal.lease, wake_at=moment)
+
+    def close(self) -> None:
+        """Close the context and cancel what is at work; nothing is journaled any more."""
+        self.closed = self.closing = True
+        if self.loaded:
+            self.journal.closed = True
+        self._scope.cancel()
+
+    async def park(self, needs: dict[str, str]) -> None:
+        """Record what the run waits for, and wait until somebody posts a message."""
+        self.journal.append(ParkedRecord, needs=needs)
+        await self.journal.flush()
+        await self.gate()
+
+    def _broken(self, error: Exception) -> None:
+        self.close()
+
+    def _saw(self, records: Sequence[Record]) -> None:
+        """Wake who waits for what was just committed, then tell the engine."""
+        if self._events:
+            for record in records:
+                name = getattr(record, "call", None) or getattr(record, "run", None)
+                event = self._events.pop(name, None) if name else None
+                if event is not None:
+                    event.set()
+        self._committed(self, records)
+
+    # --- What the rooms of execution ask -----------------------------------------------------
+
+    def require_open(self) -> None:
+        """Return if the engine still owns the run.
+
+        Raises:
+            RunSuspended: It does not.
+        """
+        if self.closed:
+            raise RunSuspended
+
+    async def ask(
+        self,
+        parent: Attempt,
+        task: Task[..., Any],
+        bound: Bound,
+        identity: str,
+        place: str,
+        policy: CallPolicy,
+    ) -> Any:
+        """Return the result of a call; see `execution.ask`."""
+        return await execution.ask(
+            parent, Request(task, bound, identity, parent.call, place, policy)
+        )
+
+    async def recalled(self, task: Task[..., Any], memory: CallState) -> Any:
+        """Return the result of a finished call."""
+        return await execution.recalled(self, task, memory)
+
+    async def admit(self, parent: Attempt, request: Request, *, known: bool) -> None:
+        """Return when a call that the journal does not answer may be dispatched."""
+        if not known:
+            await self.divergence.hold(request)
+
+    async def undo(self, call: str, *, into: State = State.FAILED) -> None:
+        """Undo what the subtree of a call has committed."""
+        if self.state.undoable:
+            await undoing.undo(self, call, into)
+
+    async def route(self, request: Request, failed: dict[str, int]) -> Choice:
+        """Return who performs a call; without anybody the run parks until there is somebody."""
+        if request.undoes or not (performers := self.parts.performers.get(request.task.name)):
+            if request.task.needs_agent and not request.undoes:
+                await self.park({"agent": request.task.name})
+            return _BODY
+        if len(performers) == 1 and request.task.needs_agent:
+            return Choice(name=performers[0].agent.name, reason="the only agent")
+        candidates = self.parts.candidates(request.task, failed)
+        return self.parts.router.choose(request.task.name, candidates)
+
+    def needs(self, task: Task[..., Any], performer: str) -> tuple[str, ...]:
+        """Return the limits that an attempt counts against."""
+        return self.parts.slots.needs(f"task:{task.name}", f"agent:{performer}")
+
+    async def gate(self, *, undoing: bool = False) -> None:
+        """Return when new attempts may begin: not while paused, parked, draining or overdue."""
+        while self.draining or self.stalled or ((self.state.paused or self.state.needs) and not undoing):
+            self.require_open()
+            await self._opened.wait()
+        self.require_open()
+
+    def reopen(self) -> None:
+        """Let those who wait at the gate look again."""
+        self._opened.set()
+        self._opened = anyio.Event()
+
+    # --- Waiting -----------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def resting(self, attempt: Attempt, state: State, identity: str) -> AsyncIterator[None]:
+        """Count an attempt as waiting; what is cancelled in here by its task is abandoned."""
+        over = attempt.wait(state)
+        self._moments[identity] = self.state.calls[identity].moment
+        try:
+            yield
+        except BaseException as error:
+            over()
+            attempt.seize()
+            if not isinstance(error, Exception) and not self.closing:
+                self.journal.append(AbandonedRecord, call=identity)
+            raise
+        finally:
+            self._moments.pop(identity, None)
+        over()
+        await attempt.go_on()
+
+    async def hang(self, attempt: Attempt) -> None:
+        """Wait for the cancellation that a replayed call met before."""
+        over = attempt.wait()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            over()
+            attempt.seize()
+
+    async def wait_until(self, moment: datetime, identity: str) -> None:
+        """Return at a moment of the engine's clock."""
+        self._moments[identity] = moment
+        try:
+            event = anyio.Event()
+            self.parts.timers.at(moment, event)
+            await event.wait()
+        finally:
+            self._moments.pop(identity, None)
+
+    async def answered(self, identity: str, deadline: datetime | None) -> None:
+        """Return when a question has its answer, or its deadline has passed."""
+        call = self.state.calls[identity]
+        event = self._events.setdefault(identity, anyio.Event())
+        if deadline is not None:
+            self.parts.timers.at(deadline, event)
+        await event.wait()
+        if call.state is State.ASKED:
+            # An answer that was accepted beats a time-out that is not committed.
+            await self.pull()
+            if call.state is not State.ASKED:
+                await self.journal.flush()
+
+    async def child_finished(self, run: str) -> None:
+        """Return when a child run has ended."""
+        while run not in self.state.finished_runs:
+            await self._events.setdefault(run, anyio.Event()).wait()
+
+    async def pull(self) -> None:
+        """Take what is in the inbox at this moment."""
+        for posted in await self.parts.store.inbox(self.lease.owner):
+            if posted.run == self.id:
+                self.deliver(posted)
+
+    def deliver(self, posted: Posted) -> None:
+        """Record what becomes of a message, and act on it."""
+        mail.deliver(self, posted)
+
+    def went_to_work(self) -> None:
+        """Count an attempt that has its slots."""
+        self._working += 1
+        self.idle_since = None
+
+    def came_to_rest(self) -> None:
+        """Count an attempt that gave its slots up."""
+        self._working -= 1
+        if self._working == 0:
+            self.idle_since = self.parts.clock.now()
+
+    def counts(self, state: State | None, by: int) -> None:
+        """Count the attempts that wait for a person or for time."""
+        if state is not None:
+            self._resting[state] += by
+
+
+_UNLIMITED = Budget()
+_BODY = Choice(name="", reason="")

@@ -1,0 +1,212 @@
+"""Ownership: which runs this engine owns; claiming, renewing, taking over, giving up.
+
+One loop claims what waits and reads the inboxes, one heartbeat renews all leases, one keeper
+commits what nobody waits for and evicts runs in which nothing moves. When the engine cannot renew,
+it starts nothing after two thirds of the lease and cancels its attempts at its end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import anyio
+
+from astro.core.errors import JournalCorruptError, RunSuspended, StoreError
+from astro.core.protocols import Lease
+from astro.core.records import Record
+from astro.engine.owned import OwnedRun
+from astro.engine.parts import Parts
+from astro.engine.supervisor import Supervisor
+
+__all__ = ["Ownership"]
+
+_LOGGER = logging.getLogger("astro.engine")
+_POLL = timedelta(milliseconds=500)
+_KEEP = 0.1  # seconds a record may wait for a commit that nobody asks for
+_LOOK = 0.005  # seconds between looks at attempts in flight while draining
+
+
+class Ownership:
+    """The runs of one engine.
+
+    Attributes:
+        owned: By run id.
+        healthy: Whether the store has taken the last renewal.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        owner: str,
+        lease_for: timedelta,
+        supervisor: Supervisor,
+        committed: Callable[[OwnedRun, Sequence[Record]], None],
+        gone: Callable[[OwnedRun], None],
+    ) -> None:
+        self._parts = parts
+        self._owner = owner
+        self._lease_for = lease_for
+        self._supervisor = supervisor
+        self._committed = committed
+        self._gone = gone
+        self._renewed_at = parts.clock.now()
+        self._dirty = anyio.Event()
+        self.owned: dict[str, OwnedRun] = {}
+        self.draining = False
+        self.healthy = True
+
+    # --- Claiming ----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Claim and read mail until cancelled."""
+        offers = frozenset(self._parts.tasks)
+        while True:
+            try:
+                await self._turn(offers)
+            except StoreError as error:
+                self._unwell(error)
+                await self._parts.clock.sleep(_POLL)
+
+    async def _turn(self, offers: frozenset[str]) -> None:
+        store = self._parts.store
+        room = self._parts.limits.runs - len(self.owned)
+        if room > 0 and not self.draining and self.healthy and not self._overdue(2 / 3):
+            claimed = await store.claim(
+                self._owner, offers=offers, limit=min(room, 100), duration=self._lease_for
+            )
+            for lease in claimed.leases:
+                self._adopt(lease)
+            if len(claimed.leases) == min(room, 100):
+                return  # there may be more
+        if self.owned:
+            await self._read_mail()
+        await store.wait(timeout=_POLL)
+
+    def _adopt(self, lease: Lease) -> None:
+        old = self.owned.pop(lease.run, None)
+        if old is not None:
+            old.close()  # taken over from ourselves, after a lease that ran out
+        run = OwnedRun(self._parts, lease, committed=self._saw)
+        run.draining = self.draining
+        self.owned[lease.run] = run
+        self._supervisor.spawn(self._own, run)
+
+    async def _own(self, run: OwnedRun) -> None:
+        try:
+            await run.main()
+        except JournalCorruptError as error:
+            _LOGGER.error("%s", error, extra={"run": run.id})
+        except StoreError as error:
+            self._unwell(error)
+        finally:
+            if self.owned.get(run.id) is run:
+                del self.owned[run.id]
+            self._gone(run)
+
+    async def _read_mail(self) -> None:
+        for posted in await self._parts.store.inbox(self._owner):
+            run = self.owned.get(posted.run)
+            if run is not None and run.loaded:
+                run.deliver(posted)
+                self._dirty.set()
+
+    def _saw(self, run: OwnedRun, records: Sequence[Record]) -> None:
+        self._committed(run, records)
+
+    # --- Renewing ----------------------------------------------------------------------------
+
+    async def heartbeat(self) -> None:
+        """Renew all leases until cancelled."""
+        while True:
+            await self._parts.clock.sleep(self._lease_for / 3)
+            began = self._parts.clock.now()
+            held = dict(self.owned)
+            try:
+                renewed = await self._parts.store.renew(self._owner, duration=self._lease_for)
+            except StoreError as error:
+                self._unwell(error)
+                continue
+            self._renewed_at = began
+            self._well()
+            tokens = {lease.run: lease.token for lease in renewed}
+            for run in held.values():
+                if tokens.get(run.id) != run.lease.token and self.owned.get(run.id) is run:
+                    _LOGGER.warning("Lease lost; discarding the attempts", extra={"run": run.id})
+                    run.close()
+
+    def _overdue(self, share: float) -> bool:
+        """Return whether a share of the lease has passed since leases were renewed."""
+        return self._parts.clock.now() - self._renewed_at >= self._lease_for * share
+
+    def _heed_age(self) -> None:
+        """Start nothing, then stop everything, when leases cannot be renewed."""
+        late, expired = self._overdue(2 / 3), self._overdue(1)
+        for run in [*self.owned.values()]:
+            if expired:
+                run.close()
+            elif run.stalled != late:
+                run.stalled = late
+                run.reopen()
+
+    def _unwell(self, error: Exception) -> None:
+        if self.healthy:
+            _LOGGER.error("The store fails; no new work is taken: %s", error)
+        self.healthy = False
+
+    def _well(self) -> None:
+        self.healthy = True
+
+    # --- Keeping -----------------------------------------------------------------------------
+
+    async def keep(self) -> None:
+        """Commit what nobody waits for, and evict what stands still, until cancelled."""
+        while True:
+            with anyio.move_on_after(_KEEP):
+                await self._dirty.wait()
+            self._dirty = anyio.Event()
+            self._heed_age()
+            await self.commit_leftovers()
+            await self._evict()
+
+    async def commit_leftovers(self) -> None:
+        """Commit the records that no attempt waits for."""
+        for run in [*self.owned.values()]:
+            if run.loaded and run.journal.dirty and not run.closed:
+                try:
+                    await run.journal.flush()
+                except RunSuspended:
+                    continue
+
+    def _is_idle(self, run: OwnedRun, now: datetime) -> bool:
+        if run.at_work or run.idle_since is None or run.closed:
+            return False
+        if now - run.idle_since < self._parts.idle_for:
+            return False
+        moment = run.next_moment()
+        return moment is None or moment - now > self._parts.idle_for
+
+    async def _evict(self) -> None:
+        now = self._parts.clock.now()
+        for run in [*self.owned.values()]:
+            if self._is_idle(run, now):
+                await run.suspend()
+
+    # --- Giving up ---------------------------------------------------------------------------
+
+    async def drain(self, grace: timedelta) -> None:
+        """Claim nothing more, let attempts in flight finish for a while, release the rest."""
+        self.draining = True
+        for run in self.owned.values():
+            run.draining = True
+        with anyio.move_on_after(grace.total_seconds()):
+            while any(run.in_flight for run in self.owned.values()):
+                await anyio.sleep(_LOOK)
+        await self.commit_leftovers()
+        for run in [*self.owned.values()]:
+            try:
+                await run.suspend()
+            except StoreError as error:
+                _LOGGER.warning("Run not released: %s", error, extra={"run": run.id})

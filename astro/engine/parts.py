@@ -1,0 +1,83 @@
+"""The parts of an engine: everything that its constructor was given, ready to be used."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import attrs
+
+from astro.core.clock import Clock, Ids
+from astro.core.policy import Budget, Limits
+from astro.core.protocols import Agent, Candidate, RetryPolicy, Router, Sandbox, Store
+from astro.core.task import Task
+from astro.engine.slots import Slots
+from astro.engine.timers import Timers
+
+__all__ = ["Parts", "Performer"]
+
+
+@attrs.frozen(kw_only=True)
+class Performer:
+    """An agent, with what routing needs to know of it.
+
+    Attributes:
+        limit: Attempts it takes at the same moment; None is no limit.
+    """
+
+    agent: Agent
+    cost: float = 1.0
+    limit: int | None = None
+
+    @property
+    def slot(self) -> str:
+        return f"agent:{self.agent.name}"
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """What the rooms of an engine share.
+
+    Attributes:
+        tasks: By name and by alias.
+        performers: By task name, in the order they were given.
+        blob_size: Bytes from which a result is stored beside the journal.
+    """
+
+    store: Store
+    clock: Clock
+    ids: Ids
+    chance: random.Random
+    router: Router
+    retrying: RetryPolicy
+    sandbox: Sandbox | None
+    slots: Slots
+    timers: Timers
+    limits: Limits
+    budget: Budget | None
+    tasks: Mapping[str, Task[..., Any]]
+    performers: Mapping[str, tuple[Performer, ...]]
+    blob_size: int
+    idle_for: timedelta
+
+    def candidates(self, task: Task[..., Any], failed: Mapping[str, int]) -> list[Candidate]:
+        """Return who could perform a call, with what the engine knows of each."""
+        found = [
+            Candidate(
+                name=one.agent.name,
+                cost=one.cost,
+                load=self.slots.load(one.slot),
+                limit=one.limit,
+                failed=failed.get(one.agent.name, 0),
+            )
+            for one in self.performers.get(task.name, ())
+        ]
+        if not task.needs_agent:
+            found.append(Candidate(name="", failed=failed.get("", 0)))
+        return found
+
+    def performer(self, task: Task[..., Any], name: str) -> Performer | None:
+        """Return the agent of a name, or None for the task's own body."""
+        return next((p for p in self.performers.get(task.name, ()) if p.agent.name == name), None)

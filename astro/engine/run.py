@@ -1,0 +1,269 @@
+"""The handle: one run, from outside, whoever owns it.
+
+Waiting for a run and owning it are two things: cancelling who waits never cancels the run.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Generator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import anyio
+
+from astro.core.codec import Codec
+from astro.core.errors import RunCancelledError, RunFailedError, WaitingForAncestorError
+from astro.core.protocols import RunSummary
+from astro.core.records import FinishedRecord, Record, State, as_bytes, decode_entries
+from astro.decisions.compare import Difference, diff, explain
+from astro.drawing import graph_of_run, to_mermaid, to_svg
+from astro.engine import posting
+from astro.engine.forking import forked
+
+if TYPE_CHECKING:
+    from astro.engine.local import LocalEngine
+
+__all__ = ["RecordStream", "RunHandle", "Watch", "performing"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+performing: ContextVar[tuple[str, ...]] = ContextVar("astro_performing", default=())
+"""The run whose task runs here, and the runs that wait for it, as far as this engine knows."""
+
+_PATIENCE = 0.5  # seconds between looks at a run that another engine may own
+_PAGE = 1_000
+
+
+class Watch:
+    """Tells those who wait for a run that something was committed here.
+
+    Attributes:
+        ended: Set with the run's last record.
+    """
+
+    __slots__ = ("__weakref__", "_changed", "ended", "finished")
+
+    def __init__(self) -> None:
+        self.ended = anyio.Event()
+        self.finished: FinishedRecord | None = None
+        self._changed: anyio.Event | None = None
+
+    def changed(self) -> anyio.Event:
+        """Return an event that the next commit sets."""
+        if self._changed is None:
+            self._changed = anyio.Event()
+        return self._changed
+
+    def notify(self, finished: FinishedRecord | None) -> None:
+        """Wake who waits."""
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+        if finished is not None:
+            self.finished = finished
+            self.ended.set()
+
+
+class RecordStream:
+    """Records of one run, in order; an iterator that may be left at any point.
+
+    A class and no generator: a generator that is left early would have to be closed by hand.
+    """
+
+    def __init__(
+        self, engine: LocalEngine, run: RunHandle[Any], watch: Watch, *, after: int, follow: bool
+    ) -> None:
+        self._engine = engine
+        self._run = run
+        self._watch = watch
+        self._after = after
+        self._follow = follow
+        self._page: deque[Record] = deque()
+        self._ended = False
+
+    def __aiter__(self) -> RecordStream:
+        return self
+
+    async def __anext__(self) -> Record:
+        while not self._page:
+            if self._ended:
+                raise StopAsyncIteration
+            changed = self._watch.changed()
+            if not await self._load() and not self._ended:
+                with anyio.move_on_after(_PATIENCE):
+                    await changed.wait()
+                self._engine.require_alive()
+        return self._page.popleft()
+
+    async def _load(self) -> bool:
+        """Read the next page; return whether it has anything."""
+        run = self._run
+        entries = await self._engine.store.read(
+            run.tenant, run.id, after=self._after, limit=_PAGE
+        )
+        records = decode_entries(entries)
+        self._page.extend(records)
+        if records:
+            self._after = records[-1].seq
+        last = bool(records) and isinstance(records[-1], FinishedRecord)
+        self._ended = last or (not self._follow and len(records) < _PAGE)
+        return bool(records)
+
+
+class RunHandle(Generic[R_co]):
+    """A handle on one run: awaitable, async-iterable, and the place to talk to it."""
+
+    def __init__(
+        self,
+        engine: LocalEngine,
+        *,
+        tenant: str,
+        id: str,
+        result: Codec[R_co],
+        watch: Watch,
+        task: str = "",
+    ) -> None:
+        self._engine = engine
+        self._result = result
+        self._watch = watch
+        self._loaded: list[Record] = []
+        self.tenant = tenant
+        self.id = id
+        self.task = task
+
+    def __repr__(self) -> str:
+        state = self._watch.finished.state if self._watch.finished else "…"
+        return f"<Run {self.id} {self.task} {state}>"
+
+    def __await__(self) -> Generator[Any, None, R_co]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> R_co:
+        if self.id in performing.get():
+            raise WaitingForAncestorError(
+                f"Run {self.id} waits for this very task.",
+                remedy="Start the run without waiting for it.",
+            )
+        end = await self._finished()
+        if end.state is State.CANCELLED:
+            raise RunCancelledError(self.id, end.reason)
+        if end.failure is not None:
+            raise RunFailedError(self.id, end.failure)
+        raw = as_bytes(end.result)
+        if end.blob is not None:
+            raw = await self._engine.store.fetch(self.tenant, end.blob)
+        return self._result.decode(raw or b"null")
+
+    async def _finished(self) -> FinishedRecord:
+        """Return the last record of the run, once it exists."""
+        while self._watch.finished is None:
+            if not self._engine.drives(self.id) and (end := await self._look()) is not None:
+                return end
+            with anyio.move_on_after(_PATIENCE):
+                await self._watch.ended.wait()
+            self._engine.require_alive()
+        return self._watch.finished
+
+    async def _look(self) -> FinishedRecord | None:
+        """Ask the store whether the run has ended."""
+        found = await self.status()
+        if not found.state.terminal:
+            return None
+        last = await self._engine.store.read(self.tenant, self.id, after=found.records - 1, limit=1)
+        record = decode_entries(last)[0]
+        assert isinstance(record, FinishedRecord)  # the last record of every ended run
+        self._watch.finished = record
+        return record
+
+    def __aiter__(self) -> AsyncIterator[Record]:
+        return self.records()
+
+    def records(self, *, after: int = 0, follow: bool = True) -> RecordStream:
+        """Iterate over the records after a sequence number.
+
+        Args:
+            follow: Whether to wait for further ones until the run has ended.
+        """
+        return RecordStream(self._engine, self, self._watch, after=after, follow=follow)
+
+    async def status(self) -> RunSummary:
+        """Return what the store knows of the run."""
+        return await posting.summary(self._engine.store, self.tenant, self.id)
+
+    async def cancel(self, reason: str = "") -> RunSummary:
+        """End the run, undo what has to be undone, and return the final state."""
+        await posting.cancel(self._engine.store, self.tenant, self.id, reason)
+        await self._finished()
+        return await self.status()
+
+    async def pause(self) -> None:
+        """Stop dispatching; attempts in flight finish."""
+        await posting.pause(self._engine.store, self.tenant, self.id)
+
+    async def resume(self) -> None:
+        """Go on, also after whatever a parked run waited for."""
+        await posting.resume(self._engine.store, self.tenant, self.id)
+
+    async def answer(self, value: object, *, call: str | None = None, by: str = "") -> None:
+        """Answer a question of the run; see `posting.answer`."""
+        await posting.answer(self._engine.store, self.tenant, self.id, value, call=call, by=by)
+
+    async def fork(self, *, at: int | None = None) -> RunHandle[R_co]:
+        """Start a run that remembers what this one had committed.
+
+        Calls that were in flight at that point happen again, with new keys.
+
+        Args:
+            at: Sequence number of the last record that counts; None means all.
+        """
+        records = await self._records()
+        run = forked(
+            records,
+            source=self.id,
+            at=at or len(records),
+            id=self._engine.new_id(),
+            now=self._engine.now(),
+        )
+        await self._engine.store.create(self.tenant, run)
+        return RunHandle(
+            self._engine,
+            tenant=self.tenant,
+            id=run.id,
+            result=self._result,
+            watch=self._engine.watch(run.id),
+            task=run.task,
+        )
+
+    async def diff(self, other: RunHandle[Any]) -> list[Difference]:
+        """Return the calls in which two runs differ."""
+        return diff(await self._records(), await other._records())
+
+    async def explain(self, call: str) -> str:
+        """Return what happened to a call, and why."""
+        return explain(await self._records(), call)
+
+    async def to_svg(self) -> str:
+        """Draw the run as it is now."""
+        return to_svg(graph_of_run(await self._records()))
+
+    async def to_mermaid(self) -> str:
+        """Write the run as a Mermaid flowchart."""
+        return to_mermaid(graph_of_run(await self._records()))
+
+    async def _records(self) -> list[Record]:
+        self._loaded = await posting.read_all(self._engine.store, self.tenant, self.id)
+        return self._loaded
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Show the run in a notebook: text, and the picture of the records seen last."""
+        bundle = {"text/plain": repr(self)}
+        records = self._engine.seen(self.id) or self._loaded
+        if records:
+            bundle["image/svg+xml"] = to_svg(graph_of_run(records))
+        return bundle
+
+
+def any_result() -> Codec[Any]:
+    """Return the codec of a run whose task is not known here."""
+    return Codec(Any)

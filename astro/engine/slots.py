@@ -1,0 +1,102 @@
+"""Slots: how many attempts run at the same moment, in an engine, of a task, by an agent.
+
+Taking a free slot costs a few dictionary look-ups and no `await`; only who has to wait meets
+the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anyio
+import attrs
+
+from astro.core.clock import Clock
+from astro.core.policy import Limits
+from astro.decisions.turns import Turns
+
+__all__ = ["Slots"]
+
+
+@attrs.define(eq=False, slots=True)
+class _Waiter:
+    needs: tuple[str, ...]
+    granted: anyio.Event = attrs.field(factory=anyio.Event)
+    gone: bool = False
+
+
+class Slots:
+    """Counts attempts against named limits.
+
+    Args:
+        caps: Limits by name, as `task:greet` or `agent:ada`; names without one are unlimited.
+    """
+
+    def __init__(self, limits: Limits, caps: Mapping[str, int], clock: Clock) -> None:
+        self._free = limits.attempts
+        self._cap = limits.attempts
+        self._caps = dict(caps)
+        self._used = dict.fromkeys(caps, 0)
+        self._turns: Turns[_Waiter] = Turns(limits.age)
+        self._clock = clock
+
+    @property
+    def used(self) -> int:
+        """Attempts that run at the moment."""
+        return self._cap - self._free
+
+    def needs(self, *names: str) -> tuple[str, ...]:
+        """Return those of the names that have a limit."""
+        return tuple(name for name in names if name in self._caps)
+
+    def load(self, name: str) -> int:
+        """Return how much of a limit is used."""
+        return self._used.get(name, 0)
+
+    async def take(self, needs: tuple[str, ...], *, tenant: str, priority: int) -> None:
+        """Return when an attempt with these needs may run."""
+        if not self._turns and self._fits(needs):
+            self._count(needs, 1)
+            return
+        waiter = _Waiter(needs)
+        self._turns.push(
+            waiter, tenant=tenant, needs=needs, priority=priority, since=self._clock.now()
+        )
+        self._grant()
+        try:
+            await waiter.granted.wait()
+        except BaseException:
+            waiter.gone = True
+            if waiter.granted.is_set():
+                # Cancelled at the very moment the slot was granted: nobody would give it back.
+                self.give(needs)
+            raise
+
+    def seize(self, needs: tuple[str, ...]) -> None:
+        """Count an attempt in that is ending and must not wait for its turn."""
+        self._count(needs, 1)
+
+    def give(self, needs: tuple[str, ...]) -> None:
+        """Free what an attempt has taken."""
+        self._count(needs, -1)
+        if self._turns:
+            self._grant()
+
+    def _fits(self, needs: tuple[str, ...]) -> bool:
+        if self._free <= 0:
+            return False
+        return all(self._used[name] < self._caps[name] for name in needs)
+
+    def _count(self, needs: tuple[str, ...], by: int) -> None:
+        self._free -= by
+        for name in needs:
+            self._used[name] += by
+
+    def _grant(self) -> None:
+        """Let everybody run whose turn it is."""
+        while self._turns:
+            waiter = self._turns.pop(self._fits, lambda one: one.gone)
+            if waiter is None:
+                return
+            self._count(waiter.needs, 1)
+            waiter.granted.set()

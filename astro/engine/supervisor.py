@@ -1,0 +1,90 @@
+"""The supervisor: background work that belongs to an object, not to the task that opened it.
+
+A task group held open across `__aenter__` would tie an engine to the task that opened it, and
+throw its cancellations at the host. Notebooks and test fixtures open in one task and close in
+another, so the work runs in a task of its own; a failure is kept and raised to those who ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+import anyio.abc
+
+__all__ = ["Supervisor", "current_task", "in_event_loop"]
+
+
+def _trio() -> Any:
+    """Return trio if it runs this very code.
+
+    Reads what is imported instead of importing: nobody can run under trio without it.
+    """
+    trio = sys.modules.get("trio")
+    return trio if trio is not None and trio.lowlevel.in_trio_run() else None
+
+
+def in_event_loop() -> bool:
+    """Return whether an event loop runs in this thread."""
+    return asyncio._get_running_loop() is not None or _trio() is not None
+
+
+def current_task() -> object:
+    """Return the task that runs now, whatever the event loop."""
+    trio = _trio()
+    found: object = asyncio.current_task() if trio is None else trio.lowlevel.current_task()
+    return found
+
+
+class Supervisor:
+    """Runs background work from `open` to `close`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._stop = anyio.Event()
+        self._opened = anyio.Event()
+        self._closed = anyio.Event()
+        self._group: anyio.abc.TaskGroup | None = None
+        self._task: object = None
+        self.error: BaseException | None = None
+
+    async def open(self) -> None:
+        """Begin; work can be spawned once this returns."""
+        trio = _trio()
+        if trio is not None:
+            trio.lowlevel.spawn_system_task(self._main, name=self._name)
+        else:
+            # The loop keeps only a weak reference to its tasks.
+            self._task = asyncio.get_running_loop().create_task(self._main(), name=self._name)
+        await self._opened.wait()
+
+    def spawn(self, work: Callable[..., Coroutine[Any, Any, Any]], *args: object) -> None:
+        """Run work in the background; a failure of it ends the supervisor."""
+        if self._group is None:
+            raise RuntimeError("the supervisor is not open")
+        self._group.start_soon(work, *args)
+
+    async def close(self) -> None:
+        """Cancel what still runs, and return when it has ended."""
+        self._stop.set()
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._closed.wait()
+
+    async def _main(self) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                self._opened.set()
+                await self._stop.wait()
+                group.cancel_scope.cancel()
+        except Exception as error:
+            # Kept for those who wait; the host that opened the engine is not interrupted.
+            self.error = error
+        finally:
+            self._group = None
+            self._closed.set()

@@ -1,0 +1,161 @@
+"""The verbs of an engine, for the engine itself and for views of it with other options."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+import attrs
+
+from astro.core.codec import codec_of
+from astro.core.errors import UnknownTaskError
+from astro.core.policy import Budget, RunOptions
+from astro.core.protocols import Page, RunQuery, RunSummary
+from astro.core.records import State
+from astro.core.task import Task
+from astro.engine import posting
+from astro.engine.creation import new_run
+from astro.engine.run import RunHandle
+
+if TYPE_CHECKING:
+    from astro.engine.local import LocalEngine
+
+__all__ = ["EngineView", "Verbs"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Verbs:
+    """`run`, `start`, `get`, `runs`, and views that say more about the runs they start."""
+
+    def __init__(self, said: RunOptions) -> None:
+        self._said = said
+
+    @property
+    def _engine(self) -> LocalEngine:
+        return cast("LocalEngine", self)
+
+    async def run(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Start a run and wait for its result; cancelling the wait leaves the run alone.
+
+        Raises:
+            RunFailedError: The run failed.
+            RunCancelledError: Somebody cancelled the run.
+        """
+        return await (await self.start(task, *args, **kwargs))
+
+    async def start(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
+        """Start a run and return its handle once the run is kept.
+
+        Raises:
+            InvalidArgumentsError: The arguments do not fit.
+            UnknownTaskError: No part of the engine offers the task.
+            KeyConflictError: The key names a run of another task or other arguments.
+        """
+        engine, said = self._engine, self._said
+        engine.require_healthy()
+        offered = engine.parts.tasks.get(task.name)
+        if offered is None:
+            raise UnknownTaskError(task.name, engine.parts.tasks)
+        bound = offered.signature.bind(args, kwargs)
+        id = engine.new_id()
+        watch = engine.watch(id)
+        await engine.room(id)
+        run = new_run(
+            parts=engine.parts,
+            tenant=said.tenant,
+            task=offered,
+            bound=bound,
+            id=id,
+            priority=said.priority,
+            key=said.key,
+            deadline=said.deadline,
+            budget=said.budget,
+            strict=said.strict,
+        )
+        kept = id
+        try:
+            kept = await engine.store.create(said.tenant, run)
+        finally:
+            if kept != id:
+                engine.submitted_elsewhere(id)
+                watch = engine.watch(kept)
+        return RunHandle(
+            engine,
+            tenant=said.tenant,
+            id=kept,
+            result=offered.signature.returns,
+            watch=watch,
+            task=offered.name,
+        )
+
+    async def get(self, run: str, /) -> RunHandle[Any]:
+        """Return the handle of a run.
+
+        Raises:
+            RunNotFoundError: The tenant has no such run.
+        """
+        engine = self._engine
+        found = await posting.summary(engine.store, self._said.tenant, run)
+        task = engine.parts.tasks.get(found.task)
+        return RunHandle(
+            engine,
+            tenant=found.tenant,
+            id=found.id,
+            result=task.signature.returns if task is not None else codec_of(Any),
+            watch=engine.watch(found.id),
+            task=found.task,
+        )
+
+    async def runs(
+        self,
+        *,
+        limit: int = 50,
+        after: str | None = None,
+        unfinished: bool = False,
+        task: str | None = None,
+        states: frozenset[State] | None = None,
+    ) -> Page[RunSummary]:
+        """Return runs of the tenant, newest first."""
+        query = RunQuery(limit=limit, after=after, unfinished=unfinished, task=task, states=states)
+        found: Page[RunSummary] = await self._engine.store.runs(self._said.tenant, query)
+        return found
+
+    def options(
+        self,
+        *,
+        key: str | None = None,
+        priority: int | None = None,
+        budget: Budget | None = None,
+        deadline: datetime | timedelta | None = None,
+        tenant: str | None = None,
+        strict: bool | None = None,
+    ) -> EngineView:
+        """Return a view whose runs have these options; the same key is always the same run."""
+        said: dict[str, Any] = {
+            "key": key,
+            "priority": priority,
+            "budget": budget,
+            "deadline": deadline,
+            "tenant": tenant,
+            "strict": strict,
+        }
+        chosen: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+        return EngineView(self._engine, attrs.evolve(self._said, **chosen))
+
+    def tenant(self, name: str, /) -> EngineView:
+        """Return a view that sees and starts only the runs of a tenant."""
+        return self.options(tenant=name)
+
+
+class EngineView(Verbs):
+    """An engine, seen with some options."""
+
+    def __init__(self, engine: LocalEngine, said: RunOptions) -> None:
+        super().__init__(said)
+        self._origin = engine
+
+    @property
+    def _engine(self) -> LocalEngine:
+        return self._origin

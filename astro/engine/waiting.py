@@ -1,0 +1,251 @@
+"""Waiting: the verbs in which an attempt waits for time, a person, other calls or other runs.
+
+While it waits, an attempt holds no slot; a run whose every attempt waits here costs a row and,
+once it is evicted, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from astro.core.codec import codec_of, json_schema, to_json
+from astro.core.errors import (
+    InvalidArgumentsError,
+    RunCancelledError,
+    RunFailedError,
+    TaskTimeoutError,
+)
+from astro.core.records import (
+    UNSET,
+    AnsweredRecord,
+    AskedRecord,
+    ChildStartedRecord,
+    FailedRecord,
+    Raw,
+    SleptRecord,
+    SpentRecord,
+    State,
+    as_bytes,
+    as_json,
+)
+from astro.core.signature import Bound
+from astro.core.task import Task
+from astro.decisions.budget import require
+from astro.engine.creation import new_run
+from astro.engine.failures import failure_of, rebuilt
+from astro.engine.identity import derive
+
+if TYPE_CHECKING:
+    from astro.engine.attempt import Attempt
+    from astro.engine.execution import CallPolicy
+
+__all__ = ["LiveChild", "ask_person", "fan_out", "sleep", "spend", "start_child"]
+
+
+async def fan_out(
+    attempt: Attempt,
+    task: Task[..., Any],
+    bounds: Sequence[Bound],
+    identities: Sequence[str],
+    place: str,
+    policy: CallPolicy,
+    limit: int,
+) -> list[Any]:
+    """Ask for many calls of one task, a few at a time; return the results in order.
+
+    The first failure cancels the calls in flight, which are then abandoned, and is raised.
+    """
+    run = attempt.run
+    results: list[Any] = [None] * len(bounds)
+    todo: list[int] = []
+    for index, identity in enumerate(identities):
+        memory = run.state.calls.get(identity)
+        if memory is None or memory.state is not State.DONE or memory.abandoned:
+            if memory is not None and memory.state is State.FAILED and memory.failure is not None:
+                raise rebuilt(task, identity, memory.failure)
+            todo.append(index)
+        else:
+            results[index] = await run.recalled(task, memory)
+    rest = iter(todo)
+    error: BaseException | None = None
+    workers = min(limit, len(todo))
+    if not workers:
+        return results
+    run.journal.crowd += workers
+    try:
+        async with anyio.create_task_group() as group:
+
+            async def work() -> None:
+                nonlocal error
+                for index in rest:
+                    try:
+                        results[index] = await run.ask(
+                            attempt, task, bounds[index], identities[index], place, policy
+                        )
+                    except Exception as failure:
+                        error = error or failure
+                        group.cancel_scope.cancel()
+                        return
+
+            for _ in range(workers):
+                group.start_soon(work)
+    finally:
+        run.journal.crowd -= workers
+    if error is not None:
+        raise error
+    return results
+
+
+async def sleep(attempt: Attempt, identity: str, duration: timedelta | datetime) -> None:
+    """Wait for a duration or until a moment; only the first attempt's reckoning counts."""
+    run = attempt.run
+    memory = run.state.calls.get(identity)
+    if memory is not None and memory.abandoned:
+        await run.hang(attempt)
+    if memory is None or memory.moment is None:
+        if isinstance(duration, datetime):
+            if duration.tzinfo is None:
+                raise InvalidArgumentsError(
+                    "The moment to sleep until has no time zone.", remedy="Use datetime.now(UTC)."
+                )
+            until = duration
+        else:
+            until = run.parts.clock.now() + duration
+        run.journal.append(SleptRecord, call=identity, parent=attempt.call, until=until)
+    else:
+        until = memory.moment
+    async with run.resting(attempt, State.SLEEPING, identity):
+        await run.journal.flush()
+        await run.wait_until(until, identity)
+
+
+async def ask_person(
+    attempt: Attempt,
+    identity: str,
+    question: str,
+    kind: Any,
+    timeout: timedelta | None,
+    default: tuple[Any] | None,
+) -> Any:
+    """Ask, wait for the answer in the inbox or for the deadline, and return what counts."""
+    run = attempt.run
+    codec = codec_of(kind)
+    memory = run.state.calls.get(identity)
+    if memory is None or memory.state is State.READY:
+        run.journal.append(
+            AskedRecord,
+            call=identity,
+            parent=attempt.call,
+            question=question,
+            schema=Raw(to_json(json_schema(kind))),
+            deadline=None if timeout is None else run.parts.clock.now() + timeout,
+            default=as_json(None if default is None else codec.settle(default[0])[0]),
+        )
+        memory = run.state.calls[identity]
+    if memory.abandoned:
+        await run.hang(attempt)
+    if memory.state is State.ASKED:
+        async with run.resting(attempt, State.ASKED, identity):
+            await run.journal.flush()
+            await run.answered(identity, memory.moment)
+            if memory.state is State.ASKED:
+                await _time_ran_out(attempt, identity, question)
+    if memory.state is State.FAILED:
+        raise TaskTimeoutError(
+            f"Nobody answered {question!r} in time.", remedy="Give ask() a default."
+        )
+    return codec.decode(memory.result or b"null")
+
+
+async def _time_ran_out(attempt: Attempt, identity: str, question: str) -> None:
+    run = attempt.run
+    asked = run.state.calls[identity].asked
+    if asked is not None and asked.default is not UNSET:
+        run.journal.append(
+            AnsweredRecord,
+            call=identity,
+            answer=Raw(as_bytes(asked.default) or b"null"),
+            by="default",
+        )
+    else:
+        error = TaskTimeoutError(f"Nobody answered {question!r} in time.", remedy="")
+        failure = failure_of(error, attempts=1, retryable=False)
+        run.journal.append(FailedRecord, call=identity, attempt=1, failure=failure)
+    await run.journal.flush()
+
+
+async def spend(attempt: Attempt, identity: str, money: float, tokens: int) -> None:
+    """Record what was used, then say so if it was too much."""
+    run = attempt.run
+    if identity not in run.state.calls:
+        run.journal.append(SpentRecord, call=identity, money=money, tokens=tokens)
+        await run.journal.flush()
+    require(run.budget, run.state)
+
+
+class LiveChild:
+    """A run that was started from inside another one."""
+
+    def __init__(self, attempt: Attempt, task: Task[..., Any], call: str, run: str) -> None:
+        self._attempt = attempt
+        self._task = task
+        self._call = call
+        self.id = run
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Any:
+        run = self._attempt.run
+        run.require_open()
+        if self.id not in run.state.finished_runs:
+            async with run.resting(self._attempt, State.ASKED, self._call):
+                await run.child_finished(self.id)
+        end = run.state.finished_runs[self.id]
+        if end.state is State.CANCELLED:
+            raise RunCancelledError(self.id, "its parent saw it cancelled")
+        if end.failure is not None:
+            raise RunFailedError(self.id, end.failure)
+        raw = as_bytes(end.result)
+        if end.blob is not None:
+            raw = await run.parts.store.fetch(run.tenant, end.blob)
+        return self._task.signature.returns.decode(raw or b"null")
+
+
+async def start_child(
+    attempt: Attempt, task: Task[..., Any], bound: Bound, identity: str, policy: CallPolicy
+) -> LiveChild:
+    """Create a run with this run's next commit; return once it is kept."""
+    run = attempt.run
+    memory = run.state.calls.get(identity)
+    if memory is not None and memory.run is not None:
+        return LiveChild(attempt, task, identity, memory.run)
+    child = derive("child", run.id, identity, size=16).hex()
+    run.journal.create(
+        new_run(
+            parts=run.parts,
+            tenant=run.tenant,
+            task=task,
+            bound=bound,
+            id=child,
+            key=identity,
+            namespace=run.id,
+            priority=policy.priority or attempt.priority,
+            deadline=attempt.deadline,
+            parent=(run.id, identity),
+        )
+    )
+    run.journal.append(
+        ChildStartedRecord,
+        call=identity,
+        parent=attempt.call,
+        run=child,
+        task=task.name,
+        detached=bool(policy.detached),
+    )
+    await run.journal.flush()
+    return LiveChild(attempt, task, identity, child)

@@ -1,0 +1,188 @@
+"""Rows: values of the protocol as SQLite keeps them, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from astro.core.messages import Message, Posted, decode_message, encode_message
+from astro.core.protocols import Commit, Lease, NewRun, RunSummary
+from astro.core.records import State
+from astro.stores.admission import blobs_named
+
+__all__ = [
+    "commit_row",
+    "lease_of",
+    "message_row",
+    "micros",
+    "moment",
+    "posted_of",
+    "release_row",
+    "run_row",
+    "summary_of",
+]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICRO: Final = timedelta(microseconds=1)
+_ENCODER: Final = msgspec.json.Encoder()
+_NEEDS: Final = msgspec.json.Decoder(dict[str, str])
+
+
+def micros(value: datetime) -> int:
+    """Return a moment as microseconds since 1970."""
+    return (value - _EPOCH) // _MICRO
+
+
+def moment(value: int) -> datetime:
+    """Return the moment of microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def _micros(value: datetime | None) -> int | None:
+    return None if value is None else micros(value)
+
+
+def _moment(value: int | None) -> datetime | None:
+    return None if value is None else moment(value)
+
+
+def commit_row(lease: Lease, commit: Commit) -> bytes:
+    """Return a commit as a row of the statement that carries commits."""
+    entries = commit.entries
+    return _ENCODER.encode(
+        (
+            lease.tenant,
+            lease.run,
+            lease.token,
+            lease.seq,
+            lease.head,
+            [entry.body for entry in entries],
+            "".join([entry.hash for entry in entries]),
+            len(entries),
+            entries[-1].hash,
+            commit.state,
+            _micros(commit.wake_at),
+            int(commit.state.terminal),
+            _text(dict(commit.needs)) if commit.needs else None,
+            _extras(commit),
+        )
+    )
+
+
+def _extras(commit: Commit) -> dict[str, Any] | None:
+    refs = blobs_named(commit.entries)
+    if not (commit.consumed or commit.create or commit.outgoing or commit.remember or refs):
+        return None
+    # Flat: all rows of a list in one array.
+    return {
+        "consumed": commit.consumed,
+        "create": [cell for run in commit.create for cell in _run(run)],
+        "outgoing": [
+            cell for run, message in commit.outgoing for cell in (run, *_message(message))
+        ],
+        "remember": [
+            cell
+            for result in commit.remember
+            for cell in (result.key, result.result.decode(), micros(result.until))
+        ],
+        "refs": sorted(refs),
+    }
+
+
+def run_row(tenant: str, run: NewRun) -> bytes:
+    """Return a new run as a row of the statement that creates runs."""
+    return _ENCODER.encode((tenant, *_run(run)))
+
+
+def _run(run: NewRun) -> tuple[Any, ...]:
+    entries = (run.entry, *run.entries)
+    refs = sorted(blobs_named(entries))
+    return (
+        run.id,
+        run.task,
+        run.fingerprint,
+        run.key,
+        run.namespace,
+        run.priority,
+        _micros(run.deadline),
+        run.parent,
+        run.source,
+        run.state,
+        int(run.state.terminal),
+        _micros(run.wake_at),
+        micros(run.created_at),
+        len(entries),
+        entries[-1].hash,
+        _text([entry.body for entry in entries]),
+        "".join([entry.hash for entry in entries]),
+        "".join([f"{entry.token:020}" for entry in entries]),
+        _text(refs) if refs else None,
+    )
+
+
+def _text(value: object) -> str:
+    return _ENCODER.encode(value).decode()
+
+
+def message_row(tenant: str, run: str, message: Message) -> bytes:
+    """Return a message as a row of the statement that posts messages."""
+    return _ENCODER.encode((tenant, run, *_message(message)))
+
+
+def _message(message: Message) -> tuple[Any, ...]:
+    return message.once, encode_message(message).decode(), _micros(message.not_after)
+
+
+def release_row(lease: Lease, wake_at: datetime | None) -> bytes:
+    """Return a release as a row of the statement that releases leases."""
+    return _ENCODER.encode((lease.tenant, lease.run, lease.token, _micros(wake_at)))
+
+
+def lease_of(row: Sequence[Any], owner: str) -> Lease:
+    """Return the lease of a row."""
+    tenant, run, task, token, seq, head, priority, failures = row[:8]
+    return Lease(
+        tenant=tenant,
+        run=run,
+        task=task,
+        owner=owner,
+        token=token,
+        seq=seq,
+        head=head,
+        priority=priority,
+        failures=failures,
+    )
+
+
+def posted_of(row: Sequence[Any]) -> Posted:
+    """Return the unread message of a row."""
+    number, tenant, run, at, body = row
+    return Posted(
+        number=number, tenant=tenant, run=run, at=moment(at), message=decode_message(body)
+    )
+
+
+def summary_of(tenant: str, row: Sequence[Any], now: int) -> RunSummary:
+    """Return what outsiders see of a run."""
+    (_, run, task, state, created_at, updated_at, key, priority, deadline) = row[:9]
+    wake_at, parent, source, records, owner, until, needs = row[9:]
+    return RunSummary(
+        id=run,
+        tenant=tenant,
+        task=task,
+        state=State(state),
+        created_at=moment(created_at),
+        updated_at=moment(updated_at),
+        key=key,
+        priority=priority,
+        deadline=_moment(deadline),
+        wake_at=_moment(wake_at),
+        parent=parent,
+        source=source,
+        records=records,
+        owner=owner if until is not None and until > now else None,
+        needs={} if needs is None else _NEEDS.decode(needs),
+    )

@@ -1,0 +1,378 @@
+"""SqliteStore: runs in one file, for one machine and any number of processes on it.
+
+An acknowledged commit survives the end of the process; with `synchronous="FULL"`, the default, it
+also survives the loss of power. One connection writes, in a task of its own; a few others read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Final, Literal, Self
+
+import anyio
+import sniffio
+
+from astro.core.clock import Clock, SystemClock
+from astro.core.errors import (
+    RunNotFoundError,
+    StoreClosedError,
+    StoreError,
+    StoreUnavailableError,
+)
+from astro.core.messages import Message, Posted
+from astro.core.protocols import (
+    Claimed,
+    Commit,
+    Lease,
+    NewRun,
+    Page,
+    RunQuery,
+    RunSummary,
+    StoreCheck,
+)
+from astro.core.records import Entry
+from astro.stores.admission import (
+    admit_commit,
+    admit_message,
+    admit_names,
+    admit_run,
+    blob_name,
+)
+from astro.stores.bell import Bell
+from astro.stores.sqlite import statements as sql
+from astro.stores.sqlite import upkeep, verbs
+from astro.stores.sqlite.listing import list_runs
+from astro.stores.sqlite.rows import (
+    commit_row,
+    lease_of,
+    message_row,
+    micros,
+    moment,
+    posted_of,
+    release_row,
+    run_row,
+)
+from astro.stores.sqlite.session import Session
+
+__all__ = ["SqliteStore"]
+
+_MICRO: Final = timedelta(microseconds=1)
+_POLL: Final = 0.05  # seconds between looks for the changes of other processes
+_FAMILIES: Final = 200  # families that are removed in one transaction
+
+
+class SqliteStore:
+    """Keeps journals in one SQLite file.
+
+    Args:
+        path: The file; it is created, readable by this user only, if there is none.
+        synchronous: `"FULL"` to survive the loss of power, `"NORMAL"` to be faster and, after the
+            loss of power, perhaps a moment behind.
+        clock: Tells the store's time, by which leases and wake-ups go.
+        readers: How many connections read, from 1 to 16.
+        lock_timeout: How long to wait for another process that is writing.
+        patience: How long to wait for the disk.
+        blob_grace: How long a blob that no run refers to is kept after it was put.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        clock: Clock | None = None,
+        readers: int = 2,
+        lock_timeout: timedelta = timedelta(seconds=10),
+        patience: timedelta = timedelta(seconds=60),
+        blob_grace: timedelta = timedelta(days=1),
+    ) -> None:
+        self._path = _admitted(path)
+        if synchronous not in ("FULL", "NORMAL"):
+            raise ValueError(f"synchronous is 'FULL' or 'NORMAL', not {synchronous!r}")
+        if not 1 <= readers <= 16:
+            raise ValueError(f"readers is a number from 1 to 16, not {readers}")
+        self._clock = clock or SystemClock()
+        self._grace = blob_grace
+        self._bell = Bell(self._clock)
+        self._new_session = partial(
+            Session,
+            self._path,
+            synchronous=synchronous,
+            clock=self._clock,
+            readers=readers,
+            lock_timeout=lock_timeout,
+            patience=patience,
+        )
+        self._session: Session | None = None
+        self._users = 0
+        self._last = ""  # the tenant whose run was claimed last
+
+    # --- Opening -----------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if sniffio.current_async_library() != "asyncio":
+            raise StoreUnavailableError(
+                "SqliteStore needs asyncio.", remedy="Run under asyncio, or use MemoryStore."
+            )
+        self._users += 1
+        if self._session is None:
+            self._session = self._new_session()
+        try:
+            await self._session.open()
+        except BaseException:
+            self._users -= 1
+            self._session = None
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._users -= 1
+        if self._users == 0 and self._session is not None:
+            session, self._session = self._session, None
+            self._bell.ring()
+            await session.close()
+
+    @property
+    def _open(self) -> Session:
+        if self._session is None:
+            raise StoreClosedError(
+                "The store is not open.", remedy="Use it inside 'async with store:'."
+            )
+        return self._session
+
+    # --- Runs --------------------------------------------------------------------------------
+
+    async def create(self, tenant: str, run: NewRun, /) -> str:
+        """Keep a new run and return its id; the same key gives the id of the first run.
+
+        The key of a pruned run still gives its id.
+
+        Raises:
+            KeyConflictError: The key names a run with another fingerprint.
+            StoreUnavailableError: The store cannot write.
+        """
+        admit_run(tenant, run)
+        operation = self._open.writer.submit(
+            verbs.CREATE, row=run_row(tenant, run), value=(tenant, run)
+        )
+        try:
+            return await operation.truth() or run.id
+        finally:
+            self._bell.ring()
+
+    async def read(
+        self, tenant: str, run: str, /, *, after: int = 0, limit: int = 1_000
+    ) -> Sequence[Entry]:
+        """Return entries in order, those with a sequence number above `after`.
+
+        Raises:
+            RunNotFoundError: The tenant has no such run.
+        """
+        rows = await self._open.readers.fetch(sql.READ, (after, tenant, run, max(limit, 1)))
+        if not rows:
+            raise RunNotFoundError(run)
+        if rows[0][0] is None or limit <= 0:
+            return []
+        return [Entry(*row) for row in rows]
+
+    async def runs(self, tenant: str, query: RunQuery, /) -> Page[RunSummary]:
+        """Return runs, newest first."""
+        return await list_runs(self._open.readers, tenant, query, micros(self._clock.now()))
+
+    # --- Leases ------------------------------------------------------------------------------
+
+    async def claim(
+        self, owner: str, /, *, offers: frozenset[str], limit: int, duration: timedelta
+    ) -> Claimed:
+        """Take leases on runs that wait for an owner.
+
+        Cancelled in here, the leases are taken all the same, and run out.
+        """
+        admit_names(owner)
+        self._bell.mark()
+        asked = verbs.Claiming(
+            owner=owner,
+            offers=json.dumps(sorted(offers)),
+            limit=max(limit, 0),
+            duration=duration // _MICRO,
+            last=self._last,
+        )
+        at, leases = await self._open.writer.submit(verbs.CLAIM, value=asked).truth()
+        self._last = asked.last
+        return Claimed(at=moment(at), leases=leases)
+
+    async def renew(self, owner: str, /, *, duration: timedelta) -> Sequence[Lease]:
+        """Lengthen all leases of an owner that nobody took, expired ones too; return those."""
+        operation = self._open.writer.submit(verbs.RENEW, value=(owner, duration // _MICRO))
+        rows = await operation.truth()
+        return [lease_of(row, owner) for row in rows]
+
+    async def release(self, lease: Lease, /, *, wake_at: datetime | None = None) -> None:
+        """Give a lease back; unread messages make the run claimable at once.
+
+        Without `wake_at`, only a message makes it claimable. A lease that is no longer the newest
+        is ignored.
+        """
+        operation = self._open.writer.submit(verbs.RELEASE, row=release_row(lease, wake_at))
+        try:
+            await operation.truth()
+        finally:
+            self._bell.ring()
+
+    # --- Commits -----------------------------------------------------------------------------
+
+    async def commit(self, lease: Lease, commit: Commit, /) -> Lease:
+        """Add entries and all that goes with them; return the lease that follows.
+
+        Raises:
+            LeaseLostError: A newer token exists, or the journal is not where the lease says.
+            KeyConflictError: A run to be created has the key of another one.
+            StoreUnavailableError: The outcome is unknown or negative.
+        """
+        admit_commit(lease, commit)
+        operation = self._open.writer.submit(
+            verbs.COMMIT,
+            thing=(lease.tenant, lease.run),
+            row=commit_row(lease, commit),
+            value=(lease, commit),
+        )
+        try:
+            await operation.truth()
+        finally:
+            if commit.create or commit.outgoing:
+                self._bell.ring()
+        last = commit.entries[-1]
+        return Lease(
+            tenant=lease.tenant,
+            run=lease.run,
+            task=lease.task,
+            owner=lease.owner,
+            token=lease.token,
+            seq=last.seq,
+            head=last.hash,
+            priority=lease.priority,
+        )
+
+    # --- Messages ----------------------------------------------------------------------------
+
+    async def post(self, tenant: str, run: str, message: Message, /) -> None:
+        """Put a message into a run's inbox and make the run claimable if nobody owns it.
+
+        Raises:
+            RunNotFoundError: The tenant has no such run.
+            RunFinishedError: The run has ended.
+            AlreadyAnsweredError: The message's `once` is taken, or its `not_after` has passed.
+        """
+        admit_names(tenant, run)
+        admit_message(message)
+        operation = self._open.writer.submit(
+            verbs.POST, thing=(tenant, run), row=message_row(tenant, run, message)
+        )
+        try:
+            await operation.truth()
+        finally:
+            self._bell.ring()
+
+    async def inbox(self, owner: str, /) -> Sequence[Posted]:
+        """Return the unread messages of all runs that an owner holds, oldest first."""
+        return [posted_of(row) for row in await self._open.readers.fetch(sql.INBOX, (owner,))]
+
+    # --- Waiting -----------------------------------------------------------------------------
+
+    async def wait(self, /, *, timeout: timedelta) -> None:
+        """Return when something may have become claimable or been posted, or time is up."""
+        if self._bell.news():
+            await self._bell.wait(timeout=timeout)
+            return
+        after = {"after": micros(self._bell.since())}
+        ((due,),) = await self._open.readers.fetch(sql.NEXT_DUE, after)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._look)
+            await self._bell.wait(timeout=timeout, due=None if due is None else moment(due))
+            group.cancel_scope.cancel()
+
+    async def _look(self) -> None:
+        """Ring when another process, or another store on the same file, has changed it."""
+        session = self._open
+        while True:
+            try:
+                operation = session.writer.submit(verbs.VERSION)
+                await operation.waiter  # it reads, so nobody needs its outcome when cancelled
+                version = operation.outcome()
+            except StoreError:
+                self._bell.ring()  # whoever waits claims next, and learns what is the matter
+                return
+            if version != session.version:
+                session.version = version
+                self._bell.ring()
+            await anyio.sleep(_POLL)
+
+    # --- Results and blobs -------------------------------------------------------------------
+
+    async def recall(self, tenant: str, key: str, /) -> bytes | None:
+        """Return a remembered result that has not expired, or None."""
+        now = micros(self._clock.now())
+        rows = await self._open.readers.fetch(sql.RECALL, (tenant, key, now))
+        return rows[0][0].encode() if rows else None
+
+    async def put(self, tenant: str, content: bytes, /) -> str:
+        """Keep bytes and return their hash: BLAKE2b, 32 bytes, hexadecimal."""
+        admit_names(tenant)
+        name = blob_name(content)
+        await self._open.writer.submit(verbs.PUT, value=(tenant, name, content)).truth()
+        return name
+
+    async def fetch(self, tenant: str, digest: str, /) -> bytes:
+        """Return the bytes of a hash.
+
+        Raises:
+            RunNotFoundError: The tenant has no such blob.
+        """
+        rows = await self._open.readers.fetch(sql.FETCH, (tenant, digest))
+        if not rows:
+            raise RunNotFoundError(digest)
+        return bytes(rows[0][0])
+
+    # --- Maintenance -------------------------------------------------------------------------
+
+    async def backup(self, target: Path, /) -> None:
+        """Write a consistent copy while the store is in use, readable by this user only.
+
+        Raises:
+            StoreError: The target exists, or cannot be written.
+        """
+        assert self._open is not None
+        await upkeep.back_up(self._path, target)
+
+    async def prune(self, /, *, older_than: timedelta) -> int:
+        """Remove whole families of runs that ended longer ago; return how many runs.
+
+        Keys that callers chose stay taken. Blobs that no run refers to go after their grace.
+        """
+        old = micros(self._clock.now() - older_than)
+        session = self._open
+        families = [row[0] for row in await session.readers.fetch(upkeep.FAMILIES, {"old": old})]
+        count = 0
+        for first in range(0, len(families), _FAMILIES):
+            doomed = {"families": json.dumps(families[first : first + _FAMILIES]), "old": old}
+            count += await session.writer.submit(upkeep.PRUNE, value=doomed).truth()
+        await session.writer.submit(upkeep.SWEEP, value=self._grace // _MICRO).truth()
+        return count
+
+    async def check(self) -> StoreCheck:
+        """Verify the file and the hash chain of every run."""
+        return await upkeep.check_store(self._open.readers)
+
+
+def _admitted(path: str | PathLike[str]) -> Path:
+    if str(path) in ("", ":memory:") or str(path).startswith("file:"):
+        raise StoreUnavailableError(
+            f"{str(path)!r} does not name a file.",
+            remedy="Name a file, or use MemoryStore for what need not outlive the process.",
+        )
+    return Path(path)

@@ -1,0 +1,178 @@
+"""Upkeep: what an operator does with a file, without stopping those who use it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+import anyio.to_thread
+
+from astro.core.errors import JournalCorruptError, StoreError
+from astro.core.protocols import StoreCheck
+from astro.core.records import Entry, verify
+from astro.stores.sqlite.opening import close_quietly, open_reader
+from astro.stores.sqlite.operations import Alone, Operation
+from astro.stores.sqlite.readers import Readers
+from astro.stores.sqlite.refusals import refusal
+
+__all__ = ["FAMILIES", "PRUNE", "SWEEP", "back_up", "check_store"]
+
+_MANY: Final = 1_000  # entries that are verified at a time
+
+# Families that have ended as a whole; the writer asks again before it removes them.
+FAMILIES: Final = """
+select distinct family from runs r where phase = 3 and updated_at <= :old and not exists (
+    select 1 from runs where family = r.family and (phase < 3 or updated_at > :old)
+)
+"""
+
+_DOOMED: Final = """
+select number from runs r where family in (select value from json_each(:families))
+and not exists (
+    select 1 from runs where family = r.family and (phase < 3 or updated_at > :old)
+)
+"""
+_REMOVALS: Final = (
+    f"""
+    delete from entries where place in (
+        select e.place from ({_DOOMED}) d cross join entries e
+            on e.place > d.number << 28 and e.place < (d.number + 1) << 28
+    )
+    """,
+    f"delete from inbox where run in ({_DOOMED})",
+    f"delete from blob_refs where run in ({_DOOMED})",
+    f"""
+    delete from keys where (tenant, namespace) in (
+        select tenant, id from runs where number in ({_DOOMED})
+    )
+    """,
+)
+_REMOVE: Final = f"""
+delete from runs where exists (select 1 from schema_1) and number in ({_DOOMED})
+returning number
+"""
+_SWEEPS: Final = (
+    """
+    delete from blobs where exists (select 1 from schema_1) and touched <= :untouched
+    and not exists (select 1 from blob_refs b where b.tenant = blobs.tenant and b.hash = blobs.hash)
+    """,
+    "delete from results where until <= :now",
+)
+
+
+async def _prune(db: aiosqlite.Connection, operation: Operation, now: int) -> object:
+    for statement in _REMOVALS:
+        await db.execute_fetchall(statement, operation.value)
+    return len(list(await db.execute_fetchall(_REMOVE, operation.value)))
+
+
+async def _sweep(db: aiosqlite.Connection, operation: Operation, now: int) -> object:
+    await db.execute_fetchall(_SWEEPS[0], {"untouched": now - operation.value})
+    await db.execute_fetchall(_SWEEPS[1], {"now": now})
+    return None
+
+
+PRUNE: Final = Alone("prune", _prune)
+"""Removes families; takes `{"families": ..., "old": ...}` and gives how many runs."""
+
+SWEEP: Final = Alone("sweep", _sweep)
+"""Removes blobs that no run refers to, and results that have expired; takes the grace."""
+
+
+async def back_up(path: Path, target: Path) -> None:
+    """Write a consistent copy of a file that is in use, readable by this user only.
+
+    Raises:
+        StoreError: The target exists, or cannot be written.
+    """
+    partial = target.with_name(target.name + ".partial")
+    await anyio.to_thread.run_sync(_reserve, target, partial)
+    db = await open_reader(path)
+    try:
+        await db.execute_fetchall("pragma query_only = off")
+        await db.execute_fetchall("vacuum into ?", (str(partial),))
+        await anyio.to_thread.run_sync(_publish, partial, target)
+    except sqlite3.Error as error:
+        raise refusal(error, target) from error
+    finally:
+        await close_quietly(db)
+        partial.unlink(missing_ok=True)
+
+
+def _reserve(target: Path, partial: Path) -> None:
+    if target.exists():
+        raise StoreError(f"{target} exists already.", remedy="Name a file that does not exist.")
+    try:
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise StoreError(
+            f"The backup {target} cannot be written: {error.strerror}.",
+            remedy="Check the folder and its permissions.",
+        ) from error
+
+
+def _publish(partial: Path, target: Path) -> None:
+    for name, flags in ((partial, os.O_RDWR), (partial.parent, os.O_RDONLY)):
+        descriptor = os.open(name, flags)
+        try:
+            os.fsync(descriptor)
+            if name is partial:
+                os.link(partial, target)  # fails if somebody was faster
+        finally:
+            os.close(descriptor)
+
+
+async def check_store(readers: Readers) -> StoreCheck:
+    """Verify a file and the hash chain of each of its runs."""
+    problems = []
+    number = runs = entries = 0
+    try:
+        found = await readers.fetch("pragma integrity_check")
+        problems += [f"SQLite: {line}" for (line,) in found if line != "ok"]
+        while True:
+            rows = await readers.fetch(
+                "select number, tenant, id, seq, head from runs where number > ? "
+                "order by number limit 200",
+                (number,),
+            )
+            if not rows:
+                break
+            for row in rows:
+                number = row[0]
+                runs += 1
+                entries += await _check_run(readers, row, problems)
+    except JournalCorruptError as error:
+        problems.append(error.problem)
+    return StoreCheck(runs=runs, entries=entries, problems=tuple(problems))
+
+
+async def _check_run(readers: Readers, row: Sequence[Any], problems: list[str]) -> int:
+    number, tenant, run, seq, head = row
+    after, newest = 0, ""
+    while after < seq:
+        rows = await readers.fetch(
+            "select place & 268435455, body, hash, token from entries "
+            "where place > ? and place <= ? order by place limit ?",
+            ((number << 28) + after, (number << 28) + seq, _MANY),
+        )
+        part = [Entry(*entry) for entry in rows]
+        try:
+            await anyio.to_thread.run_sync(_verify, part, tenant, run, after, newest)
+        except JournalCorruptError as error:
+            problems.append(error.problem)
+            return after
+        if not part:
+            break
+        after, newest = part[-1].seq, part[-1].hash
+    if (after, newest) != (seq, head):
+        problems.append(f"Run {run} has {after} entries instead of {seq}.")
+    return after
+
+
+def _verify(part: list[Entry], tenant: str, run: str, after: int, head: str) -> None:
+    verify(part, tenant=tenant, run=run, after=after, head=head)

@@ -1,0 +1,1 @@
+"""The benchmarks: what a durable call costs, beside baselines and peers."""

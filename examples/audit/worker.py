@@ -1,0 +1,139 @@
+"""The worker: the process in which the engine lives, and which may die at any moment.
+
+Nothing here knows whether it is the first worker or the one after a crash. It asks for the run by
+its key, and the same key is the same run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import anyio
+import attrs
+
+from astro import AlreadyAnsweredError, LocalEngine, Run, RunSummary, SqliteStore, State
+from examples.audit.agents import team
+from examples.audit.events import Answered, Asked, Event, Finished, Narrator, recovery, to_line
+from examples.audit.values import Audit
+from examples.audit.wording import tally
+from examples.audit.workflow import Order, audit
+
+__all__ = ["Job", "work"]
+
+_LEASE: Final = timedelta(seconds=2)
+_GRACE: Final = timedelta(seconds=2)
+_DEAD: Final = frozenset({State.PARKED, State.PAUSED})
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """What a worker is told.
+
+    Attributes:
+        store: The database.
+        folder: Where the reports go.
+        analysts: How many processes read files.
+        listens: Whether somebody may answer on standard input.
+    """
+
+    order: Order
+    store: Path
+    folder: Path
+    analysts: int
+    listens: bool = False
+
+
+async def work(job: Job) -> None:
+    """Carry an audit through, and tell on standard output how it goes."""
+
+    async def recall(root: str) -> Audit | None:
+        async for found in _audits(engine, root):
+            if found.state is State.DONE:
+                result: Audit = await (await engine.get(found.id))
+                return result
+        return None
+
+    parts = team(analysts=job.analysts, folder=job.folder, recall=recall)
+    for folder in (job.folder, job.store.parent):
+        await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
+    engine = LocalEngine(
+        audit, *parts, store=SqliteStore(job.store), lease_for=_LEASE, grace=_GRACE
+    )
+    async with engine:
+        key = await _key(engine, job.order.root)
+        run = await engine.options(key=key).start(audit, job.order)
+        narrator = Narrator(run=run.id, owner=engine.name)
+        async with anyio.create_task_group() as listening:
+            async for record in run:
+                for event in narrator.tell(record):
+                    _say(event)
+                    if isinstance(event, Asked) and job.listens:
+                        listening.start_soon(_listen, run)
+                    elif isinstance(event, Answered):
+                        listening.cancel_scope.cancel()
+        _say(await _finished(run, job.folder))
+
+
+async def _finished(run: Run[Audit], folder: Path) -> Finished:
+    result = await run
+    picture = anyio.Path(folder) / "run.svg"
+    await picture.write_text(await run.to_svg(), encoding="utf-8")
+    reports = [str(folder / name) for name in result.reports]
+    found = recovery([record async for record in run])
+    return Finished(
+        run=run.id,
+        reports=(*reports, str(picture)),
+        changed=tally(result.comparison) if result.comparison else "",
+        calls=found.calls,
+        recovered=found.recovered,
+        repeated=found.repeated,
+    )
+
+
+async def _key(engine: LocalEngine, root: str) -> str:
+    """Return the key of the audit that was interrupted, or of the next one."""
+    number = 1
+    async for found in _audits(engine, root):
+        if found.key and not found.state.terminal and found.state not in _DEAD:
+            return found.key
+        number += 1
+    return f"{_prefix(root)}{number}"
+
+
+async def _audits(engine: LocalEngine, root: str) -> AsyncIterator[RunSummary]:
+    """Yield all audits of a root, the newest first."""
+    after = None
+    while True:
+        page = await engine.runs(task=audit.name, after=after)
+        for found in page.items:
+            if found.key and found.key.startswith(_prefix(root)):
+                yield found
+        after = page.next
+        if after is None:
+            return
+
+
+def _prefix(root: str) -> str:
+    return f"audit/{blake2b(root.encode(), digest_size=6).hexdigest()}/"
+
+
+async def _listen(run: Run[Audit]) -> None:
+    """Take a person's answer, if one comes in time."""
+    await anyio.wait_readable(sys.stdin)
+    line = sys.stdin.readline()
+    if not line:
+        return  # nobody is there
+    try:
+        await run.answer(not line.strip().lower().startswith("n"), by="you")
+    except AlreadyAnsweredError:
+        return  # a moment too late: the default counts
+
+
+def _say(event: Event) -> None:
+    sys.stdout.buffer.write(to_line(event))
+    sys.stdout.buffer.flush()
