@@ -9,7 +9,9 @@ large or too deep. No pickle, no type markers inside values, no import by name.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -28,13 +30,16 @@ MAX_SIZE: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 100
 """How deeply lists and objects may be nested."""
 
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]+|\\.)*"')
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
 
 def _to_builtin(value: Any) -> Any:
     """Turn a value that msgspec does not know into one that it does."""
     dump = getattr(type(value), "model_dump", None)
     if dump is not None:
         return dump(value, mode="json")
-    raise NotImplementedError
+    raise NotImplementedError(f"{type(value).__qualname__} is not supported")
 
 
 def _from_builtin(kind: type[Any], value: Any) -> Any:
@@ -49,7 +54,7 @@ def _from_builtin(kind: type[Any], value: Any) -> Any:
 
 def _schema_hook(kind: type[Any]) -> dict[str, Any]:
     if kind is object:
-        return {}
+        return {"description": "Any JSON value."}  # an empty schema would count as none
     schema = getattr(kind, "model_json_schema", None)
     if schema is None:
         raise NotImplementedError
@@ -67,10 +72,12 @@ def to_json(value: object) -> bytes:
         CodecError: The value has no JSON form, or is too large or too deep.
     """
     try:
-        raw = _ENCODER.encode(value)
+        raw = _encoded(value)
+    except CodecError:
+        raise
     except RecursionError as error:
         raise _refused(f"it is nested deeper than {MAX_DEPTH} levels or contains itself") from error
-    except (TypeError, ValueError, OverflowError, NotImplementedError) as error:
+    except Exception as error:  # a property or a model's dump may raise anything
         raise _refused(str(error) or f"{type(value).__qualname__} is not supported") from error
     if len(raw) > MAX_SIZE:
         raise _refused(f"it takes {len(raw):,} bytes of JSON; the cap is {MAX_SIZE:,}")
@@ -80,6 +87,18 @@ def to_json(value: object) -> bytes:
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
         _refuse_depth(raw)
     return raw
+
+
+def _encoded(value: object) -> bytes:
+    try:
+        return _ENCODER.encode(value)
+    except TypeError as error:
+        if "str keys" not in str(error):
+            raise
+    # The deterministic encoder takes text as keys only; other keys are turned into text first.
+    _refuse_nan(value)
+    plain = msgspec.to_builtins(value, str_keys=True, order="deterministic", enc_hook=_to_builtin)
+    return _ENCODER.encode(plain)
 
 
 def _refused(reason: str) -> CodecError:
@@ -98,9 +117,13 @@ def _refuse_nan(value: object) -> None:
         if isinstance(item, float):
             if not math.isfinite(item):
                 raise _refused(f"{item} is not a JSON number")
+        elif isinstance(item, Enum):
+            rest.append(item.value)
         elif isinstance(item, Mapping):
             rest.extend(item.keys())
             rest.extend(item.values())
+            if len({str(key) for key in item}) < len(item):
+                raise _refused("two of its keys are the same text")
         elif isinstance(item, (list, tuple, set, frozenset)):
             rest.extend(item)
         elif hasattr(type(item), "model_dump"):
@@ -108,31 +131,18 @@ def _refuse_nan(value: object) -> None:
         elif isinstance(item, msgspec.Struct):
             rest.extend(msgspec.structs.asdict(item).values())
         elif attrs.has(type(item)):
-            rest.extend(getattr(item, field.name) for field in attrs.fields(type(item)))
+            rest.extend(getattr(item, field.name, None) for field in attrs.fields(type(item)))
         elif hasattr(type(item), "__dataclass_fields__"):
-            rest.extend(getattr(item, name) for name in type(item).__dataclass_fields__)
+            rest.extend(getattr(item, name, None) for name in type(item).__dataclass_fields__)
 
 
 def _refuse_depth(raw: bytes) -> None:
     """Raise if the JSON is nested too deeply; reads bytes, so it cannot recurse."""
     depth = 0
-    in_string = escaped = False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:  # backslash
-                escaped = True
-            elif byte == 0x22:  # quote
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise _refused(f"it is nested deeper than {MAX_DEPTH} levels")
-        elif byte in b"]}":
-            depth -= 1
+    for bracket in _STRINGS.sub(b"", raw).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise _refused(f"it is nested deeper than {MAX_DEPTH} levels")
 
 
 class Codec(Generic[T]):
@@ -146,7 +156,7 @@ class Codec(Generic[T]):
             self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(
                 kind, dec_hook=_from_builtin
             )
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # annotations of its fields are evaluated here
             raise CodecError(
                 f"The type {kind!r} cannot be kept as JSON: {error}.",
                 remedy="Annotate with builtins, attrs classes, dataclasses, TypedDicts or "
@@ -161,7 +171,7 @@ class Codec(Generic[T]):
         """
         try:
             return self._decoder.decode(raw)
-        except (msgspec.MsgspecError, RecursionError, ValueError, NotImplementedError) as error:
+        except Exception as error:  # a model's validation may raise anything
             raise CodecError(
                 f"The value does not fit the type {_spelled(self.kind)}: {error}",
                 remedy="Pass, answer or return a value of the declared type.",
@@ -209,7 +219,7 @@ def json_schema(kind: Any) -> dict[str, Any]:
     """
     try:
         return msgspec.json.schema(kind, schema_hook=_schema_hook)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # annotations of its fields are evaluated here
         raise CodecError(
             f"The type {kind!r} has no JSON Schema: {error}", remedy="Use a type of JSON values."
         ) from error

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 from uuid import UUID
 
 from astro.core.policy import Retry
 from astro.core.task import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 __all__ = ["ChildRun", "Context", "MapsOver"]
 
@@ -38,7 +41,7 @@ class ChildRun(Protocol[R_co]):
     @property
     def id(self) -> str: ...
 
-    def __await__(self) -> Any: ...
+    def __await__(self) -> Generator[Any, Any, R_co]: ...
 
 
 class Context(Protocol):
@@ -120,11 +123,12 @@ class Context(Protocol):
         """Start a run of its own, which is not awaited; awaiting the handle gives its result."""
         ...
 
-    async def sleep(self, duration: timedelta | datetime, /) -> None:
+    def sleep(self, duration: timedelta | datetime, /) -> Coroutine[Any, Any, None]:
         """Wait for a duration or until a moment; survives restarts."""
         ...
 
-    async def ask(
+    @overload
+    def ask(
         self,
         question: str,
         kind: type[T],
@@ -132,7 +136,29 @@ class Context(Protocol):
         *,
         timeout: timedelta | None = None,
         default: T = ...,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]: ...
+
+    # Unions and literals are no classes; the first overload serves checkers without TypeForm.
+    @overload
+    def ask(
+        self,
+        question: str,
+        kind: TypeForm[T],
+        /,
+        *,
+        timeout: timedelta | None = None,
+        default: T = ...,
+    ) -> Coroutine[Any, Any, T]: ...
+
+    def ask(
+        self,
+        question: str,
+        kind: Any,
+        /,
+        *,
+        timeout: timedelta | None = None,
+        default: Any = ...,
+    ) -> Coroutine[Any, Any, Any]:
         """Ask a person and wait for the answer, for days if need be.
 
         Raises:

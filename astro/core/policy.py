@@ -5,14 +5,24 @@ A policy never acts. `decisions` reads it, the engine acts on what was decided.
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any
 
 import attrs
-from attrs.validators import and_, ge, gt, instance_of, lt, optional
+from attrs.validators import and_, deep_mapping, ge, gt, instance_of, lt, optional
 
-__all__ = ["Budget", "Effect", "Limits", "OnFailure", "Priority", "Retry", "RunOptions"]
+__all__ = [
+    "Budget",
+    "Effect",
+    "Limits",
+    "OnFailure",
+    "Priority",
+    "Retry",
+    "RunOptions",
+    "exception_classes",
+]
 
 _ZERO = timedelta(0)
 
@@ -20,6 +30,23 @@ _ZERO = timedelta(0)
 def _duration(*, positive: bool = False) -> Any:
     """Return a validator of durations; attrs types validators as untyped callables."""
     return and_(instance_of(timedelta), gt(_ZERO) if positive else ge(_ZERO))
+
+
+def exception_classes(owner: object, attribute: Any, value: object) -> None:
+    """Validate that an attribute is a tuple of exception classes.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(value, tuple) or not all(
+        isinstance(one, type) and issubclass(one, Exception) for one in value
+    ):
+        raise TypeError(f"{attribute.name!r} must be a tuple of exception classes: {value!r}")
+
+
+_NUMBER: Any = instance_of((int, float))
+_AMOUNT: Any = and_(_NUMBER, ge(0.0), lt(math.inf))
+_COUNT: Any = and_(instance_of(int), ge(0))
 
 
 class Priority(IntEnum):
@@ -70,10 +97,10 @@ class Retry:
 
     attempts: int = attrs.field(default=3, validator=[instance_of(int), ge(1)])
     first: timedelta = attrs.field(default=timedelta(seconds=1), validator=_duration())
-    factor: float = attrs.field(default=2.0, validator=ge(1.0))
+    factor: float = attrs.field(default=2.0, validator=[_NUMBER, ge(1.0), lt(math.inf)])
     max: timedelta = attrs.field(default=timedelta(minutes=1), validator=_duration())
-    jitter: float = attrs.field(default=0.1, validator=[ge(0.0), lt(1.0000001)])
-    on: tuple[type[Exception], ...] = (Exception,)
+    jitter: float = attrs.field(default=0.1, validator=[_NUMBER, ge(0.0), lt(1.0000001)])
+    on: tuple[type[Exception], ...] = attrs.field(default=(Exception,), validator=exception_classes)
     fresh: bool = False
 
 
@@ -88,9 +115,9 @@ class Budget:
         time: Wall time from the run's start.
     """
 
-    money: float | None = attrs.field(default=None, validator=optional(ge(0.0)))
-    tokens: int | None = attrs.field(default=None, validator=optional(ge(0)))
-    calls: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    money: float | None = attrs.field(default=None, validator=optional(_AMOUNT))
+    tokens: int | None = attrs.field(default=None, validator=optional(_COUNT))
+    calls: int | None = attrs.field(default=None, validator=optional(_COUNT))
     time: timedelta | None = attrs.field(default=None, validator=optional(_duration()))
 
 
@@ -110,7 +137,9 @@ class Limits:
     attempts: int = attrs.field(default=1_000, validator=ge(1))
     runs: int = attrs.field(default=1_000, validator=ge(1))
     pending: int = attrs.field(default=10_000, validator=ge(1))
-    tasks: dict[str, int] = attrs.field(factory=dict)
+    tasks: dict[str, int] = attrs.field(
+        factory=dict, validator=deep_mapping(instance_of(str), ge(1), instance_of(dict))
+    )
     age: timedelta = attrs.field(default=timedelta(seconds=1), validator=_duration(positive=True))
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
-import attrs
+import msgspec
 
 from astro.core.messages import Message, Posted
 from astro.core.policy import Budget, Retry
@@ -60,8 +60,7 @@ T_co = TypeVar("T_co", covariant=True)
 # --- Stores ----------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class NewRun:
+class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run to be created.
 
     Attributes:
@@ -90,8 +89,7 @@ class NewRun:
     created_at: datetime
 
 
-@attrs.frozen(kw_only=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """An engine's claim on a run.
 
     Attributes:
@@ -112,8 +110,7 @@ class Lease:
     failures: int = 0
 
 
-@attrs.frozen(kw_only=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """What a claim gave.
 
     Attributes:
@@ -125,8 +122,7 @@ class Claimed:
     leases: tuple[Lease, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Remembered:
+class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     """A result that answers later calls with equal arguments.
 
     Attributes:
@@ -139,8 +135,7 @@ class Remembered:
     until: datetime
 
 
-@attrs.frozen(kw_only=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """What an owner wants to be true, all or nothing.
 
     Attributes:
@@ -163,11 +158,10 @@ class Commit:
     create: tuple[NewRun, ...] = ()
     outgoing: tuple[tuple[str, Message], ...] = ()
     remember: tuple[Remembered, ...] = ()
-    needs: Mapping[str, str] = attrs.field(factory=dict)
+    needs: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@attrs.frozen(kw_only=True)
-class RunSummary:
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A run, seen from outside.
 
     Attributes:
@@ -190,11 +184,10 @@ class RunSummary:
     source: str | None = None
     records: int = 0
     owner: str | None = None
-    needs: Mapping[str, str] = attrs.field(factory=dict)
+    needs: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@attrs.frozen(kw_only=True)
-class RunQuery:
+class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs, newest first.
 
     Attributes:
@@ -213,8 +206,7 @@ class RunQuery:
     after: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class Page(Generic[T_co]):
+class Page(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """A part of a list.
 
     Attributes:
@@ -335,8 +327,7 @@ class Store(Blobs, Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
-class StoreCheck:
+class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
     """What an integrity check found.
 
     Attributes:
@@ -367,8 +358,7 @@ class Maintenance(Protocol):
 # --- Agents ----------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One task asked for, as an agent sees it.
 
     Attributes:
@@ -398,8 +388,7 @@ class Agent(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """An agent, or a task's own body, as a router sees it.
 
     Attributes:
@@ -417,8 +406,7 @@ class Candidate:
     failed: int = 0
 
 
-@attrs.frozen(kw_only=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Who performs a call, and why."""
 
     name: str
@@ -446,8 +434,7 @@ class RetryPolicy(Protocol):
 # --- Sandboxes -------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class SandboxSpec:
+class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a box is made of.
 
     Attributes:
@@ -457,8 +444,7 @@ class SandboxSpec:
     image: str = ""
 
 
-@attrs.frozen(kw_only=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
     """How a command in a box ended."""
 
     exit_code: int

@@ -7,6 +7,7 @@ and a hash that covers tenant, run, sequence number, token, body and the entry b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from astro.core.errors import JournalCorruptError
+from astro.core.errors import CodecError, JournalCorruptError
 from astro.core.policy import Budget
 
 __all__ = [
@@ -33,8 +34,8 @@ __all__ = [
     "DivergedRecord",
     "EmittedRecord",
     "Entry",
-    "Failure",
     "FailedRecord",
+    "Failure",
     "FinishedRecord",
     "IgnoredRecord",
     "Json",
@@ -297,6 +298,14 @@ class SpentRecord(BaseRecord, frozen=True, kw_only=True, tag="spent"):
     money: float = 0.0
     tokens: int = 0
 
+    def __post_init__(self) -> None:
+        # JSON would keep a NaN as null, which is no record; a negative amount is no spending.
+        if not (0.0 <= self.money < math.inf and self.tokens >= 0):
+            raise CodecError(
+                f"Money {self.money} and tokens {self.tokens} cannot be spent.",
+                remedy="Spend finite amounts that are not negative.",
+            )
+
 
 class ChildStartedRecord(BaseRecord, frozen=True, kw_only=True, tag="child_started"):
     """A run was started from inside this one."""
@@ -436,8 +445,18 @@ _DECODER: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Record)
 
 
 def encode_record(record: Record, *, tenant: str, run: str, token: int, head: str) -> Entry:
-    """Return the record as the entry that follows `head`."""
-    body = _ENCODER.encode(record)
+    """Return the record as the entry that follows `head`.
+
+    Raises:
+        CodecError: A text of the record cannot be kept.
+    """
+    try:
+        body = _ENCODER.encode(record)
+    except UnicodeEncodeError as error:
+        raise CodecError(
+            f"A text of the {record.kind} record cannot be kept: {error}.",
+            remedy="Replace lone surrogates: text.encode('utf-8', 'replace').decode().",
+        ) from error
     return Entry(
         record.seq, body.decode(), _chained(head, tenant, run, record.seq, token, body), token
     )
@@ -451,7 +470,7 @@ def decode_entry(entry: Entry) -> Record:
     """
     try:
         record: Record = _DECODER.decode(entry.body)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise JournalCorruptError(
             f"Entry {entry.seq} is no record: {error}.",
             remedy="Restore the store from a backup, or fork the run before that entry.",
@@ -469,7 +488,7 @@ def verify(
     """
     for entry in entries:
         after += 1
-        body = entry.body.encode()
+        body = entry.body.encode("utf-8", "surrogatepass")
         head = _chained(head, tenant, run, entry.seq, entry.token, body)
         if entry.seq != after or entry.hash != head:
             raise JournalCorruptError(

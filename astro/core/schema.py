@@ -1,15 +1,20 @@
 """JSON Schema: checks a value against the schemas that types give.
 
 Covers the keywords that `msgspec.json.schema` writes (JSON Schema 2020-12: type, enum, const,
-anyOf, properties, required, items, bounds, local references); anything else accepts. Answers come
-from processes that do not have the question's type, only its schema.
+anyOf, properties, required, items, bounds, formats, local references); anything else accepts.
+Answers come from processes that do not have the question's type, only its schema.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
 from typing import Any, Final
+from uuid import UUID
+
+import msgspec
 
 __all__ = ["misfit"]
 
@@ -21,6 +26,16 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "array": (list,),
     "object": (dict,),
     "null": (type(None),),
+}
+
+_LARGEST: Final = int(math.nextafter(math.inf, 0.0))
+_FORMATS: Final[Mapping[str, Any]] = {
+    "date-time": datetime,
+    "date": date,
+    "time": time,
+    "duration": timedelta,
+    "uuid": UUID,
+    "base64": bytes,
 }
 
 
@@ -35,9 +50,9 @@ def _check(value: Any, schema: Mapping[str, Any], defs: Mapping[str, Any], path:
     if "anyOf" in schema:
         found = [_check(value, one, defs, path) for one in schema["anyOf"]]
         return None if None in found else found[0]
-    if "enum" in schema and value not in schema["enum"]:
+    if "enum" in schema and not _among(value, schema["enum"]):
         return f"{path}: {value!r} is none of {', '.join(map(repr, schema['enum']))}"
-    if "const" in schema and value != schema["const"]:
+    if "const" in schema and not _among(value, [schema["const"]]):
         return f"{path}: {value!r} is not {schema['const']!r}"
     kind = schema.get("type")
     if kind is not None and not _is(value, kind):
@@ -45,9 +60,16 @@ def _check(value: Any, schema: Mapping[str, Any], defs: Mapping[str, Any], path:
     return _bounds(value, schema, path) or _inside(value, schema, defs, path)
 
 
+def _among(value: Any, choices: list[Any]) -> bool:
+    # `True == 1 == 1.0`, but they are not the same JSON.
+    return any(type(value) is type(one) and value == one for one in choices)
+
+
 def _is(value: Any, kind: str) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
+    if kind == "number" and isinstance(value, int):
+        return abs(value) <= _LARGEST
     return isinstance(value, _TYPES.get(kind, (object,)))
 
 
@@ -61,6 +83,9 @@ def _bounds(value: Any, schema: Mapping[str, Any], path: str) -> str | None:
     elif isinstance(value, str):
         if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
             return f"{path}: the text has {len(value)} characters"
+        kind = schema.get("format", schema.get("contentEncoding"))
+        if kind in _FORMATS and not _converts(value, _FORMATS[kind]):
+            return f"{path}: {value!r:.60} is no {kind}"
         if "pattern" in schema and not re.search(schema["pattern"], value):
             return f"{path}: {value!r:.60} does not match {schema['pattern']!r}"
     elif isinstance(value, list) and not (
@@ -68,6 +93,14 @@ def _bounds(value: Any, schema: Mapping[str, Any], path: str) -> str | None:
     ):
         return f"{path}: the list has {len(value)} items"
     return None
+
+
+def _converts(value: str, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _inside(

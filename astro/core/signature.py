@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cached_property
 from typing import Any, get_type_hints
 
-import attrs
 import msgspec
 
 from astro.core.codec import Codec, codec_of, json_schema, to_json
@@ -20,8 +21,7 @@ from astro.core.errors import CodecError, InvalidArgumentsError
 __all__ = ["Bound", "Signature", "signature_of"]
 
 
-@attrs.frozen
-class Bound:
+class Bound(msgspec.Struct, frozen=True):
     """Arguments, bound.
 
     Attributes:
@@ -35,8 +35,7 @@ class Bound:
     kwargs: dict[str, Any]
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class Signature:
+class Signature(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
     """The parameters and the result of one function.
 
     Attributes:
@@ -121,8 +120,7 @@ class Signature:
             if value is msgspec.UNSET:
                 continue
             default = self.defaults.get(name, msgspec.UNSET)
-            # `True == 1`: only a value of the very same type is the default.
-            if default is not msgspec.UNSET and type(default) is type(value) and default == value:
+            if default is not msgspec.UNSET and self._same(name, default, value):
                 continue
             given[name] = value
         canonical = to_json(given)
@@ -131,6 +129,20 @@ class Signature:
         # A positional-only parameter that was left out must not shift those after it.
         ahead = [given.pop(n, self.defaults.get(n)) for n in self.names[: self.positional]]
         return Bound(canonical, tuple(ahead), given)
+
+    def _same(self, name: str, default: Any, value: Any) -> bool:
+        """Return whether a value, as JSON of the parameter's type, is the default."""
+        # `True == 1 == 1.0`, also inside of lists: only the JSON tells them apart.
+        return default is value or to_json(value) == self._defaults.get(name)
+
+    @cached_property
+    def _defaults(self) -> dict[str, bytes]:
+        """The defaults as JSON, but for those that are no value of the type, as None often is."""
+        found: dict[str, bytes] = {}
+        for name, default in self.defaults.items():
+            with suppress(CodecError):
+                found[name] = to_json(codec_of(self.kinds[name]).settle(default)[1])
+        return found
 
 
 def signature_of(fn: Callable[..., Any], *, skip: int) -> Signature:
@@ -147,7 +159,7 @@ def signature_of(fn: Callable[..., Any], *, skip: int) -> Signature:
     name = getattr(fn, "__qualname__", repr(fn))
     try:
         hints = get_type_hints(fn, include_extras=True)
-    except NameError as error:
+    except Exception as error:  # annotations are code: evaluating them may raise anything
         raise InvalidArgumentsError(
             f"An annotation of {name} cannot be resolved: {error}.",
             remedy="Import the name where the function is defined, outside TYPE_CHECKING.",

@@ -15,9 +15,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
 
 import attrs
+from attrs.validators import and_, deep_iterable, ge, gt, instance_of, is_callable, optional
 
-from astro.core.errors import InvalidArgumentsError, NeedsAgentError
-from astro.core.policy import Effect, Priority, Retry
+from astro.core.errors import InvalidArgumentsError, NeedsAgentError, nearest
+from astro.core.policy import Effect, Priority, Retry, exception_classes
 from astro.core.signature import Signature, signature_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ MAX_NAME: Final = 200
 ONCE: Final = Retry(attempts=1)
 """The policy of tasks that say nothing: one attempt."""
 
-_NAME: Final = re.compile(r"[^\W\d][\w.\-/ ]*", re.UNICODE)
+_POSITIVE: Any = optional(and_(instance_of(timedelta), gt(timedelta(0))))
+_COUNT: Any = optional(and_(instance_of(int), ge(1)))
+_TEXTS: Any = and_(instance_of(tuple), deep_iterable(instance_of(str)))
+_NAME: Final = re.compile(r"[^\W\d]([\w.\-/ ]*[\w.\-/])?", re.UNICODE)
 
 
 def check_name(name: str, *, what: str) -> str:
@@ -77,19 +81,21 @@ class Task(Generic[P, R_co]):
     """
 
     fn: Callable[..., Awaitable[R_co]]
-    name: str
-    retry: Retry = ONCE
-    timeout: timedelta | None = None
-    deadline: timedelta | None = None
-    priority: int | None = None
-    cache: timedelta | None = None
-    undo: Callable[..., Awaitable[object]] | None = None
-    version: str = ""
-    limit: int | None = None
-    effect: Effect = Effect.WRITE
-    raises: tuple[type[Exception], ...] = ()
-    needs_agent: bool = False
-    aliases: tuple[str, ...] = ()
+    name: str = attrs.field(validator=instance_of(str))
+    retry: Retry = attrs.field(default=ONCE, validator=instance_of(Retry))
+    timeout: timedelta | None = attrs.field(default=None, validator=_POSITIVE)
+    deadline: timedelta | None = attrs.field(default=None, validator=_POSITIVE)
+    priority: int | None = attrs.field(default=None, validator=optional(instance_of(int)))
+    cache: timedelta | None = attrs.field(default=None, validator=_POSITIVE)
+    undo: Callable[..., Awaitable[object]] | None = attrs.field(
+        default=None, validator=optional(is_callable())
+    )
+    version: str = attrs.field(default="", validator=instance_of(str))
+    limit: int | None = attrs.field(default=None, validator=_COUNT)
+    effect: Effect = attrs.field(default=Effect.WRITE, validator=instance_of(Effect))
+    raises: tuple[type[Exception], ...] = attrs.field(default=(), validator=exception_classes)
+    needs_agent: bool = attrs.field(default=False, validator=instance_of(bool))
+    aliases: tuple[str, ...] = attrs.field(default=(), validator=_TEXTS)
     skip: int = 1
     shape: Signature | None = None
 
@@ -162,19 +168,33 @@ def _make(fn: Callable[..., Any], options: dict[str, Any]) -> Task[Any, Any]:
             f"{label} takes no context.", remedy=f"Write `async def {label}(ctx: Context, ...)`."
         )
     chosen = {key: value for key, value in options.items() if value is not None}
-    chosen["name"] = check_name(chosen.get("name", label), what="task")
-    if isinstance(chosen.get("retry"), int):
-        chosen["retry"] = Retry(attempts=chosen["retry"])
-    if isinstance(chosen.get("timeout"), int | float):
-        chosen["timeout"] = timedelta(seconds=chosen["timeout"])
-    if "effect" in chosen:
-        chosen["effect"] = Effect(chosen["effect"])
-    for name in ("timeout", "deadline", "cache"):
-        if chosen.get(name, timedelta(1)) <= timedelta(0):
-            raise InvalidArgumentsError(
-                f"The {name} of {label} is not positive.", remedy="Leave it out for no limit."
-            )
-    return Task(fn=fn, **chosen)
+    unknown = chosen.keys() - _OPTIONS
+    if unknown:
+        raise InvalidArgumentsError(
+            f"{min(unknown)!r} is no option of a task.{nearest(min(unknown), _OPTIONS)}",
+            remedy=f"The options are {', '.join(sorted(_OPTIONS))}.",
+        )
+    try:
+        for name in (chosen.setdefault("name", label), *chosen.get("aliases", ())):
+            check_name(name, what="task")
+        if isinstance(chosen.get("retry"), int):
+            chosen["retry"] = Retry(attempts=chosen["retry"])
+        if isinstance(chosen.get("timeout"), int | float):
+            chosen["timeout"] = timedelta(seconds=chosen["timeout"])
+        if "effect" in chosen:
+            chosen["effect"] = Effect(chosen["effect"])
+        return Task(fn=fn, **chosen)
+    except InvalidArgumentsError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        reason = str(error.args[0]).removesuffix(".")
+        raise InvalidArgumentsError(
+            f"An option of {label} is wrong: {reason}.",
+            remedy="See the attributes of astro.Task; leave an option out for no limit.",
+        ) from error
+
+
+_OPTIONS: Final = frozenset(field.name for field in attrs.fields(Task)) - {"fn", "skip", "shape"}
 
 
 def step_task(fn: Callable[..., Awaitable[Any]], name: str | None) -> Task[Any, Any]:
@@ -188,7 +208,7 @@ def step_task(fn: Callable[..., Awaitable[Any]], name: str | None) -> Task[Any, 
     hidden = label == "<lambda>" or bool(getattr(fn, "__closure__", None))
     if name is None and hidden:
         raise InvalidArgumentsError(
-            f"The step {label} has no identity of its own: it is a lambda or closes over variables.",
-            remedy="Pass everything it uses as arguments, or name it: ctx.options(name=...).step(...).",
+            f"The step {label} has no identity of its own: it is a lambda or a closure.",
+            remedy="Pass all it uses as arguments, or name it: ctx.options(name=...).step(...).",
         )
     return Task(fn=fn, name=name or label, skip=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import attrs
+import msgspec
 
 from astro.core.records import (
     AttemptFailedRecord,
@@ -21,8 +21,7 @@ from astro.decisions.replay import CallState, replay
 __all__ = ["Difference", "diff", "explain"]
 
 
-@attrs.frozen(kw_only=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """One call that two runs do not have in common, or that ended differently.
 
     Attributes:
@@ -67,18 +66,18 @@ def explain(records: Iterable[Record], call: str) -> str:
     Raises:
         LookupError: The run has no such call.
     """
-    lines: list[str] = []
+    told: list[BaseRecord] = []
     for record in records:
         concerns = getattr(record, "call", None) == call or (
             isinstance(record, DivergedRecord) and call in record.missing + record.held
         )
-        if concerns or (isinstance(record, OwnedRecord) and lines):
-            lines.append(f"{record.seq:>6}  {record.at:%H:%M:%S.%f}  {_told(record)}")
-    if not lines:
+        if concerns or (isinstance(record, OwnedRecord) and told):
+            told.append(record)
+    if not told:
         raise LookupError(f"There is no call {call!r} in this run.")
-    while lines and "went over to engine" in lines[-1]:
-        lines.pop()
-    return "\n".join(lines)
+    while isinstance(told[-1], OwnedRecord):  # who owned the run later did not touch the call
+        told.pop()
+    return "\n".join(f"{one.seq:>6}  {one.at:%H:%M:%S.%f}  {_told(one)}" for one in told)
 
 
 def _told(record: BaseRecord) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-import attrs
+import msgspec
 
 from astro.core.errors import JournalCorruptError
 from astro.core.policy import Effect
@@ -47,8 +47,7 @@ from astro.core.records import (
 __all__ = ["CallState", "RunState", "replay"]
 
 
-@attrs.define(slots=True, eq=False)
-class CallState:
+class CallState(msgspec.Struct, eq=False):
     """What a run remembers of one call.
 
     Attributes:
@@ -81,8 +80,7 @@ class CallState:
     asked: AskedRecord | None = None
 
 
-@attrs.define(slots=True, eq=False)
-class RunState:
+class RunState(msgspec.Struct, eq=False):
     """What is known of a run after some of its records.
 
     Attributes:
@@ -97,15 +95,15 @@ class RunState:
 
     created: CreatedRecord | None = None
     seq: int = 0
-    calls: dict[str, CallState] = attrs.field(factory=dict)
-    children: dict[str, list[str]] = attrs.field(factory=dict)
-    undoable: list[str] = attrs.field(factory=list)
-    finished_runs: dict[str, ChildFinishedRecord] = attrs.field(factory=dict)
+    calls: dict[str, CallState] = msgspec.field(default_factory=dict)
+    children: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    undoable: list[str] = msgspec.field(default_factory=list)
+    finished_runs: dict[str, ChildFinishedRecord] = msgspec.field(default_factory=dict)
     paused: bool = False
     cancel: str | None = None
-    needs: Mapping[str, str] = attrs.field(factory=dict)
-    undoing: dict[str, UndoingRecord] = attrs.field(factory=dict)
-    diverged: list[DivergedRecord] = attrs.field(factory=list)
+    needs: Mapping[str, str] = msgspec.field(default_factory=dict)
+    undoing: dict[str, UndoingRecord] = msgspec.field(default_factory=dict)
+    diverged: list[DivergedRecord] = msgspec.field(default_factory=list)
     owner: str = ""
     used_calls: int = 0
     used_money: float = 0.0
@@ -124,7 +122,13 @@ class RunState:
                 remedy="Restore the store from a backup.",
             )
         self.seq = record.seq
-        _APPLY[type(record)](self, record)
+        try:
+            _APPLY[type(record)](self, record)
+        except KeyError as error:
+            raise JournalCorruptError(
+                f"Record {record.seq} is about {error}, which was never asked for.",
+                remedy="Restore the store from a backup.",
+            ) from error
 
     def copies(self, record: Record) -> bool:
         """Return whether a record is a copy from the run that this one was forked from."""

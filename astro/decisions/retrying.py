@@ -17,6 +17,8 @@ from astro.core.policy import Retry
 
 __all__ = ["BackoffRetry", "worth_retrying"]
 
+_LONGEST = 10.0**9  # seconds; what a timedelta and a date can hold
+
 
 def worth_retrying(retry: Retry, error: Exception) -> bool:
     """Return whether another attempt could help against this error."""
@@ -39,10 +41,10 @@ class BackoffRetry:
         if attempt >= retry.attempts or not worth_retrying(retry, error):
             return None
         # tenacity's wait strategies read the attempt number of the state they are given.
-        seconds = _wait(retry)(SimpleNamespace(attempt_number=attempt))
+        seconds = _wait(retry)(SimpleNamespace(attempt_number=attempt)) if retry.first else 0.0
         seconds = min(seconds, retry.max.total_seconds())
         seconds *= 1.0 + retry.jitter * chance.random()
-        return max(timedelta(seconds=seconds), _asked_for(error))
+        return max(timedelta(seconds=min(seconds, _LONGEST)), _asked_for(error))
 
 
 @lru_cache(maxsize=256)
@@ -60,7 +62,7 @@ def _asked_for(error: Exception) -> timedelta:
     """Return the wait that the other side asked for (HTTP `Retry-After`), or zero."""
     wanted = getattr(error, "retry_after", None)
     if isinstance(wanted, timedelta):
-        return wanted
-    if isinstance(wanted, (int, float)) and 0 <= wanted < 10**9:
+        return min(wanted, timedelta(seconds=_LONGEST))
+    if isinstance(wanted, (int, float)) and 0 <= wanted < _LONGEST:
         return timedelta(seconds=wanted)
     return timedelta(0)

@@ -48,20 +48,20 @@ class Attempt:
 
     async def begin(self) -> None:
         """Return when there is a slot for this attempt."""
-        self.run.queued += 1
+        self.run.rest.queued += 1
         try:
             await self.run.parts.slots.take(
                 self._needs, tenant=self.run.tenant, priority=self.priority
             )
         finally:
-            self.run.queued -= 1
-        self.run.went_to_work()
+            self.run.rest.queued -= 1
+        self.run.rest.went_to_work()
 
     def end(self) -> None:
         """Give the slots back for good."""
         if self._waits == 0:
             self.run.parts.slots.give(self._needs)
-            self.run.came_to_rest()
+            self.run.rest.came_to_rest()
 
     def wait(self, state: State | None = None) -> Callable[[], None]:
         """Give the slots up while a verb waits.
@@ -72,12 +72,12 @@ class Attempt:
         self._waits += 1
         if self._waits == 1:
             self.run.parts.slots.give(self._needs)
-            self.run.came_to_rest()
-        self.run.counts(state, 1)
+            self.run.rest.came_to_rest()
+        self.run.rest.counts(state, 1)
 
         def over() -> None:
             self._waits -= 1
-            self.run.counts(state, -1)
+            self.run.rest.counts(state, -1)
 
         return over
 
@@ -95,4 +95,4 @@ class Attempt:
         """Have the slots back at once, beyond the limits if need be, to unwind."""
         if self._waits == 0:
             self.run.parts.slots.seize(self._needs)
-            self.run.went_to_work()
+            self.run.rest.went_to_work()

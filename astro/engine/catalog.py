@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
+import msgspec
 
 from astro.core.errors import InvalidArgumentsError, UnknownTaskError
 from astro.core.policy import Limits
@@ -20,8 +20,7 @@ __all__ = ["Catalog", "catalog_of"]
 _MANY = 10**9
 
 
-@attrs.frozen(kw_only=True)
-class Catalog:
+class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine offers.
 
     Attributes:

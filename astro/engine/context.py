@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
 
-import attrs
+import msgspec
 
 from astro.core.codec import to_json
 from astro.core.context import ChildRun, MapsOver
@@ -236,7 +236,7 @@ class LiveContext:
             "priority": priority,
             "detached": detached,
         }
-        policy = attrs.evolve(
+        policy = msgspec.structs.replace(
             self._policy, **{key: value for key, value in said.items() if value is not None}
         )
         return LiveContext(self._attempt, place=self._place, policy=policy)

@@ -71,15 +71,15 @@ class Divergence:
             if not below:
                 del self._missing[parent]
 
-    async def hold(self, request: Request) -> None:
-        """Return when a new call may be dispatched.
-
-        At once, unless something is missing and the call could do harm or the run is strict.
-        """
+    def suspects(self, request: Request) -> bool:
+        """Return whether a new call could do harm while something is missing."""
+        if request.parent not in self._missing:
+            return False
         task = request.task
-        careful = self._run.created.strict or task.undo is not None or task.effect in _HARMFUL
-        if not careful:
-            return
+        return self._run.created.strict or task.undo is not None or task.effect in _HARMFUL
+
+    async def hold(self, request: Request) -> None:
+        """Return when a suspect call may be dispatched: nothing is missing, or it is accepted."""
         while request.parent in self._missing:
             before = self._asked
             await self._run.parts.clock.sleep(_QUIET)

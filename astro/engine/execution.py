@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import attrs
+import msgspec
 
 from astro.core.errors import (
     AstroError,
@@ -51,8 +51,7 @@ __all__ = ["CallPolicy", "Request", "ask", "perform"]
 _UNGUARDED = frozenset({Effect.READ, Effect.WRITE})
 
 
-@attrs.frozen(kw_only=True)
-class CallPolicy:
+class CallPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What `ctx.options` said about the calls of a view; None leaves it to the task."""
 
     name: str | None = None
@@ -63,8 +62,7 @@ class CallPolicy:
     detached: bool | None = None
 
 
-@attrs.frozen(slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A call as it was asked for."""
 
     task: Task[..., Any]
@@ -94,14 +92,15 @@ async def ask(parent: Attempt, request: Request) -> Any:
     if memory is not None:
         if memory.abandoned:
             # It stays pending until it is cancelled again, and is never dispatched.
-            await run.hang(parent)
+            await run.rest.hang(parent)
         if memory.state is State.DONE:
             return await recalled(run, request.task, memory)
         if memory.state is State.FAILED and memory.failure is not None:
             raise rebuilt(request.task, request.id, memory.failure)
     over = parent.wait()
     try:
-        await run.admit(parent, request, known=memory is not None)
+        if memory is None and run.divergence.suspects(request):
+            await run.divergence.hold(request)
         value = await perform(run, request, parent)
     except BaseException as error:
         over()
@@ -124,9 +123,10 @@ async def recalled(run: OwnedRun, task: Task[..., Any], memory: CallState) -> An
 
 async def perform(run: OwnedRun, request: Request, parent: Attempt | None) -> Any:
     """Try a call until it succeeds or is given up; commit either; return the result."""
-    cached = await _cached(run, request)
-    if cached is not None:
-        return cached[0]
+    if request.task.cache is not None:
+        cached = await _cached(run, request)
+        if cached is not None:
+            return cached[0]
     failed: dict[str, int] = {}
     while True:
         outcome = await _attempt(run, request, parent, failed)
@@ -157,8 +157,9 @@ async def _attempt(
     """Make one attempt; return its result, its failure for good, or that another follows."""
     memory = run.state.calls.get(request.id)
     if memory is not None and memory.state is State.SLEEPING and memory.moment is not None:
-        await run.wait_until(memory.moment, request.id)
-    await run.gate(undoing=request.undoes)
+        await run.rest.wait_until(memory.moment, request.id)
+    if run.held(undoing=request.undoes):
+        await run.gate(undoing=request.undoes)
     number, resumed = _number(memory)
     end = _own_end(run, request, memory)
     performer = ""
@@ -353,7 +354,7 @@ def _given_up(run: OwnedRun, request: Request, number: int, error: Exception) ->
 
 async def _cached(run: OwnedRun, request: Request) -> tuple[Any] | None:
     """Return the remembered result of an equal call, after recording that it was used."""
-    if request.task.cache is None or request.id in run.state.calls:
+    if request.id in run.state.calls:
         return None
     raw = await run.parts.store.recall(run.tenant, _cache_key(request))
     if raw is None:

@@ -33,7 +33,7 @@ class Ordinals:
         self._parent = parent
         self._counts: dict[str, int] = {}
         self._askers: dict[str, int] = {}
-        self._serials: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+        self._serials: WeakKeyDictionary[object, int] | None = None
 
     def take(self, branch: str, task: str, raw: bytes) -> str:
         """Return the identity of the next call of this kind.
@@ -43,8 +43,9 @@ class Ordinals:
                 so that their order, and with it their identity, would be chance.
         """
         kind = self._kind(branch, task, raw)
-        here = current_task()
-        asker = self._serials.setdefault(here, len(self._serials) + 1)
+        if self._serials is None:  # most attempts ask for nothing
+            self._serials = WeakKeyDictionary()
+        asker = self._serials.setdefault(current_task(), len(self._serials) + 1)
         if self._askers.setdefault(kind, asker) != asker:
             raise AmbiguousCallError(f"{task}({raw.decode()[:80]})")
         return self._number(kind)

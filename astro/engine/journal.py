@@ -16,7 +16,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import attrs
+import msgspec
 
 from astro.core.clock import Clock
 from astro.core.errors import RunSuspended
@@ -28,14 +28,13 @@ from astro.decisions.replay import RunState
 __all__ = ["Journal"]
 
 
-@attrs.define(eq=False, slots=True)
-class _Extras:
+class _Extras(msgspec.Struct, eq=False):
     """What the next commit carries beside its entries."""
 
-    consumed: list[int] = attrs.field(factory=list)
-    create: list[NewRun] = attrs.field(factory=list)
-    outgoing: list[tuple[str, Message]] = attrs.field(factory=list)
-    remember: list[Remembered] = attrs.field(factory=list)
+    consumed: list[int] = msgspec.field(default_factory=list)
+    create: list[NewRun] = msgspec.field(default_factory=list)
+    outgoing: list[tuple[str, Message]] = msgspec.field(default_factory=list)
+    remember: list[Remembered] = msgspec.field(default_factory=list)
 
 
 class Journal:
@@ -70,7 +69,8 @@ class Journal:
         self._pending: list[Record] = []
         self._extras = _Extras()
         self._unknown: tuple[Commit, list[Record]] | None = None
-        self._flight: anyio.Event | None = None
+        self._flying = False
+        self._landed: anyio.Event | None = None
         self.error: BaseException | None = None
         self.closed = False
         self.crowd = 0
@@ -78,7 +78,7 @@ class Journal:
     @property
     def dirty(self) -> bool:
         """Whether something is not acknowledged yet and nobody is about to commit it."""
-        return self._flight is None and bool(self._pending or self._unknown)
+        return not self._flying and bool(self._pending or self._unknown)
 
     def append(self, kind: type[Any], /, **fields: Any) -> Any:
         """Record a fact; it counts from now on, and is kept with the next commit.
@@ -122,14 +122,15 @@ class Journal:
                 raise RunSuspended from self.error
             if self.closed:
                 raise RunSuspended
-            if self._flight is not None:
-                await self._flight.wait()
+            if self._flying:
+                self._landed = self._landed or anyio.Event()
+                await self._landed.wait()
             else:
                 await self._fly()
 
     async def _fly(self) -> None:
         """Carry everything that waits, for all who wait."""
-        landed = self._flight = anyio.Event()
+        self._flying = True
         try:
             if self.crowd > 1 and self._unknown is None:
                 # Others are about to record something in this very turn of the loop.
@@ -147,8 +148,10 @@ class Journal:
             self.error = error
             self._broken(error)
         finally:
-            self._flight = None
-            landed.set()
+            self._flying = False
+            if self._landed is not None:
+                self._landed.set()
+                self._landed = None
 
     def _load(self) -> tuple[Commit, list[Record]]:
         records, self._pending = self._pending, []

@@ -6,8 +6,8 @@ for what, which attempts are at work, which events to set.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,6 @@ from astro.core.messages import CancelMessage, FinishedMessage, Posted
 from astro.core.policy import Budget
 from astro.core.protocols import Choice, Lease
 from astro.core.records import (
-    AbandonedRecord,
     CreatedRecord,
     Failure,
     FinishedRecord,
@@ -33,7 +32,6 @@ from astro.core.records import (
 from astro.core.signature import Bound
 from astro.core.task import Task
 from astro.decisions.replay import CallState, RunState, replay
-from astro.decisions.states import derived
 from astro.engine import execution, mail, undoing
 from astro.engine.attempt import Attempt
 from astro.engine.divergence import Divergence
@@ -41,6 +39,7 @@ from astro.engine.execution import CallPolicy, Request
 from astro.engine.failures import failure_of
 from astro.engine.journal import Journal
 from astro.engine.parts import Parts
+from astro.engine.rest import Rest
 from astro.engine.timers import seconds_until
 
 __all__ = ["OwnedRun"]
@@ -55,9 +54,10 @@ class OwnedRun:
     Attributes:
         closing: Whether its attempts are being cancelled from outside, by a cancelled run, a
             deadline or a suspension; what is cancelled then is not abandoned by its task.
-        queued: Attempts that wait for a slot.
+        rest: Which attempts are at work, and what the others wait for.
         draining: Whether the engine gives its runs up.
         stalled: Whether the engine could not renew its leases for too long.
+        early: Messages that came before the journal was read.
         taken: Numbers of the inbox messages that were dealt with.
         over: Set when nothing of the run is at work here any more.
     """
@@ -72,7 +72,6 @@ class OwnedRun:
         self.state = RunState()
         self.closed = False
         self.closing = False
-        self.queued = 0
         self.over = anyio.Event()
         self.steps: dict[Any, Task[..., Any]] = {}
         self.result: tuple[bytes | None, str | None] = (None, None)
@@ -80,13 +79,10 @@ class OwnedRun:
         self.draining = False
         self.stalled = False
         self.taken: set[int] = set()
-        self.idle_since: datetime | None = None
+        self.early: list[Posted] = []
+        self.rest = Rest(self)
         self.divergence = Divergence(self)
         self._committed = committed
-        self._working = 0
-        self._resting = {State.ASKED: 0, State.SLEEPING: 0}
-        self._moments: dict[str, datetime | None] = {}
-        self._events: dict[str, anyio.Event] = {}
         self._opened = anyio.Event()
         self._scope = anyio.CancelScope()
         self._expired = False
@@ -125,23 +121,11 @@ class OwnedRun:
         """Whether the journal has been read."""
         return self.state.created is not None
 
-    @property
-    def in_flight(self) -> bool:
-        """Whether a body runs that does not wait in its context."""
-        return self._working > 0
-
-    @property
-    def at_work(self) -> bool:
-        """Whether an attempt runs or waits only for its turn."""
-        return bool(self._working or self.queued)
-
     def next_moment(self) -> datetime | None:
         """Return when the run should be claimed again if it is given up now."""
-        if self.state.needs or (self.state.paused and not self._working):
+        if self.state.needs or (self.state.paused and not self.rest.working):
             return None
-        if self.at_work or not self._moments:
-            return self.parts.clock.now()
-        return min((m for m in self._moments.values() if m is not None), default=None)
+        return self.rest.next_moment()
 
     def condition(self) -> State:
         """Return the state that the next commit stores."""
@@ -151,12 +135,7 @@ class OwnedRun:
             return State.PARKED
         if self.state.undoing and self.closing:
             return State.UNDOING
-        return derived(
-            running=self._working + self.queued,
-            asked=self._resting[State.ASKED],
-            sleeping=self._resting[State.SLEEPING],
-            paused=self.state.paused,
-        )
+        return self.rest.condition(paused=self.state.paused)
 
     # --- The life of a run -------------------------------------------------------------------
 
@@ -164,7 +143,8 @@ class OwnedRun:
         """Own the run until it ends or is given up; errors of its store suspend it."""
         try:
             await self._load()
-            await self.pull()
+            for posted in self.early:
+                self.deliver(posted)
             with self._scope:
                 await self._perform()
             if self.closed:
@@ -281,8 +261,12 @@ class OwnedRun:
         self._scope.cancel()
 
     async def suspend(self) -> None:
-        """Give the run up: close its context, cancel what is at work, release the lease."""
-        moment = self.next_moment() if self.loaded else self.parts.clock.now()
+        """Give the run up: commit what is known, cancel what is at work, release the lease."""
+        moment: datetime | None = self.parts.clock.now()
+        if self.loaded:
+            with suppress(RunSuspended):
+                await self.journal.flush()
+            moment = self.next_moment()
         self.close()
         await self.over.wait()
         if not self.loaded:
@@ -308,12 +292,7 @@ class OwnedRun:
 
     def _saw(self, records: Sequence[Record]) -> None:
         """Wake who waits for what was just committed, then tell the engine."""
-        if self._events:
-            for record in records:
-                name = getattr(record, "call", None) or getattr(record, "run", None)
-                event = self._events.pop(name, None) if name else None
-                if event is not None:
-                    event.set()
+        self.rest.saw(records)
         self._committed(self, records)
 
     # --- What the rooms of execution ask -----------------------------------------------------
@@ -345,11 +324,6 @@ class OwnedRun:
         """Return the result of a finished call."""
         return await execution.recalled(self, task, memory)
 
-    async def admit(self, parent: Attempt, request: Request, *, known: bool) -> None:
-        """Return when a call that the journal does not answer may be dispatched."""
-        if not known:
-            await self.divergence.hold(request)
-
     async def undo(self, call: str, *, into: State = State.FAILED) -> None:
         """Undo what the subtree of a call has committed."""
         if self.state.undoable:
@@ -370,74 +344,29 @@ class OwnedRun:
         """Return the limits that an attempt counts against."""
         return self.parts.slots.needs(f"task:{task.name}", f"agent:{performer}")
 
+    def held(self, *, undoing: bool = False) -> bool:
+        """Return whether new attempts may not begin: paused, parked, draining or overdue."""
+        if self.closed or self.draining or self.stalled:
+            return True
+        return not undoing and (self.state.paused or bool(self.state.needs))
+
     async def gate(self, *, undoing: bool = False) -> None:
-        """Return when new attempts may begin: not while paused, parked, draining or overdue."""
-        while self.draining or self.stalled or ((self.state.paused or self.state.needs) and not undoing):
-            self.require_open()
-            await self._opened.wait()
+        """Return when new attempts may begin.
+
+        Raises:
+            RunSuspended: The engine has given the run up.
+        """
         self.require_open()
+        while self.held(undoing=undoing):
+            await self._opened.wait()
+            self.require_open()
 
     def reopen(self) -> None:
         """Let those who wait at the gate look again."""
         self._opened.set()
         self._opened = anyio.Event()
 
-    # --- Waiting -----------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def resting(self, attempt: Attempt, state: State, identity: str) -> AsyncIterator[None]:
-        """Count an attempt as waiting; what is cancelled in here by its task is abandoned."""
-        over = attempt.wait(state)
-        self._moments[identity] = self.state.calls[identity].moment
-        try:
-            yield
-        except BaseException as error:
-            over()
-            attempt.seize()
-            if not isinstance(error, Exception) and not self.closing:
-                self.journal.append(AbandonedRecord, call=identity)
-            raise
-        finally:
-            self._moments.pop(identity, None)
-        over()
-        await attempt.go_on()
-
-    async def hang(self, attempt: Attempt) -> None:
-        """Wait for the cancellation that a replayed call met before."""
-        over = attempt.wait()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            over()
-            attempt.seize()
-
-    async def wait_until(self, moment: datetime, identity: str) -> None:
-        """Return at a moment of the engine's clock."""
-        self._moments[identity] = moment
-        try:
-            event = anyio.Event()
-            self.parts.timers.at(moment, event)
-            await event.wait()
-        finally:
-            self._moments.pop(identity, None)
-
-    async def answered(self, identity: str, deadline: datetime | None) -> None:
-        """Return when a question has its answer, or its deadline has passed."""
-        call = self.state.calls[identity]
-        event = self._events.setdefault(identity, anyio.Event())
-        if deadline is not None:
-            self.parts.timers.at(deadline, event)
-        await event.wait()
-        if call.state is State.ASKED:
-            # An answer that was accepted beats a time-out that is not committed.
-            await self.pull()
-            if call.state is not State.ASKED:
-                await self.journal.flush()
-
-    async def child_finished(self, run: str) -> None:
-        """Return when a child run has ended."""
-        while run not in self.state.finished_runs:
-            await self._events.setdefault(run, anyio.Event()).wait()
+    # --- Mail --------------------------------------------------------------------------------
 
     async def pull(self) -> None:
         """Take what is in the inbox at this moment."""
@@ -448,22 +377,6 @@ class OwnedRun:
     def deliver(self, posted: Posted) -> None:
         """Record what becomes of a message, and act on it."""
         mail.deliver(self, posted)
-
-    def went_to_work(self) -> None:
-        """Count an attempt that has its slots."""
-        self._working += 1
-        self.idle_since = None
-
-    def came_to_rest(self) -> None:
-        """Count an attempt that gave its slots up."""
-        self._working -= 1
-        if self._working == 0:
-            self.idle_since = self.parts.clock.now()
-
-    def counts(self, state: State | None, by: int) -> None:
-        """Count the attempts that wait for a person or for time."""
-        if state is not None:
-            self._resting[state] += by
 
 
 _UNLIMITED = Budget()

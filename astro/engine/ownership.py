@@ -73,17 +73,18 @@ class Ownership:
     async def _turn(self, offers: frozenset[str]) -> None:
         store = self._parts.store
         room = self._parts.limits.runs - len(self.owned)
+        more = False
         if room > 0 and not self.draining and self.healthy and not self._overdue(2 / 3):
             claimed = await store.claim(
                 self._owner, offers=offers, limit=min(room, 100), duration=self._lease_for
             )
             for lease in claimed.leases:
                 self._adopt(lease)
-            if len(claimed.leases) == min(room, 100):
-                return  # there may be more
+            more = len(claimed.leases) == min(room, 100)
         if self.owned:
             await self._read_mail()
-        await store.wait(timeout=_POLL)
+        if not more:
+            await store.wait(timeout=_POLL)
 
     def _adopt(self, lease: Lease) -> None:
         old = self.owned.pop(lease.run, None)
@@ -109,9 +110,13 @@ class Ownership:
     async def _read_mail(self) -> None:
         for posted in await self._parts.store.inbox(self._owner):
             run = self.owned.get(posted.run)
-            if run is not None and run.loaded:
+            if run is None:
+                continue
+            if run.loaded:
                 run.deliver(posted)
                 self._dirty.set()
+            elif posted not in run.early:
+                run.early.append(posted)
 
     def _saw(self, run: OwnedRun, records: Sequence[Record]) -> None:
         self._committed(run, records)
@@ -181,9 +186,9 @@ class Ownership:
                     continue
 
     def _is_idle(self, run: OwnedRun, now: datetime) -> bool:
-        if run.at_work or run.idle_since is None or run.closed:
+        if run.rest.at_work or run.rest.idle_since is None or run.closed:
             return False
-        if now - run.idle_since < self._parts.idle_for:
+        if now - run.rest.idle_since < self._parts.idle_for:
             return False
         moment = run.next_moment()
         return moment is None or moment - now > self._parts.idle_for
@@ -202,7 +207,7 @@ class Ownership:
         for run in self.owned.values():
             run.draining = True
         with anyio.move_on_after(grace.total_seconds()):
-            while any(run.in_flight for run in self.owned.values()):
+            while any(run.rest.working for run in self.owned.values()):  # noqa: ASYNC110  # rare
                 await anyio.sleep(_LOOK)
         await self.commit_leftovers()
         for run in [*self.owned.values()]:

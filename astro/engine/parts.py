@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import attrs
+import msgspec
 
 from astro.core.clock import Clock, Ids
 from astro.core.policy import Budget, Limits
@@ -19,8 +19,7 @@ from astro.engine.timers import Timers
 __all__ = ["Parts", "Performer"]
 
 
-@attrs.frozen(kw_only=True)
-class Performer:
+class Performer(msgspec.Struct, frozen=True, kw_only=True):
     """An agent, with what routing needs to know of it.
 
     Attributes:
@@ -36,8 +35,7 @@ class Performer:
         return f"agent:{self.agent.name}"
 
 
-@attrs.frozen(kw_only=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What the rooms of an engine share.
 
     Attributes:

@@ -99,9 +99,7 @@ class RecordStream:
     async def _load(self) -> bool:
         """Read the next page; return whether it has anything."""
         run = self._run
-        entries = await self._engine.store.read(
-            run.tenant, run.id, after=self._after, limit=_PAGE
-        )
+        entries = await self._engine.store.read(run.tenant, run.id, after=self._after, limit=_PAGE)
         records = decode_entries(entries)
         self._page.extend(records)
         if records:
@@ -123,8 +121,10 @@ class RunHandle(Generic[R_co]):
         result: Codec[R_co],
         watch: Watch,
         task: str = "",
+        fresh: bool = False,
     ) -> None:
         self._engine = engine
+        self._fresh = fresh  # created here: what happens next is news before it is history
         self._result = result
         self._watch = watch
         self._loaded: list[Record] = []
@@ -158,8 +158,10 @@ class RunHandle(Generic[R_co]):
     async def _finished(self) -> FinishedRecord:
         """Return the last record of the run, once it exists."""
         while self._watch.finished is None:
-            if not self._engine.drives(self.id) and (end := await self._look()) is not None:
+            owned_here = self._fresh or self._engine.drives(self.id)
+            if not owned_here and (end := await self._look()) is not None:
                 return end
+            self._fresh = False
             with anyio.move_on_after(_PATIENCE):
                 await self._watch.ended.wait()
             self._engine.require_alive()

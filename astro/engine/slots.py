@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import anyio
-import attrs
+import msgspec
 
 from astro.core.clock import Clock
 from astro.core.policy import Limits
@@ -18,10 +18,9 @@ from astro.decisions.turns import Turns
 __all__ = ["Slots"]
 
 
-@attrs.define(eq=False, slots=True)
-class _Waiter:
+class _Waiter(msgspec.Struct, eq=False):
     needs: tuple[str, ...]
-    granted: anyio.Event = attrs.field(factory=anyio.Event)
+    granted: anyio.Event = msgspec.field(default_factory=anyio.Event)
     gone: bool = False
 
 

@@ -88,6 +88,7 @@ class Verbs:
             result=offered.signature.returns,
             watch=watch,
             task=offered.name,
+            fresh=kept == id,
         )
 
     async def get(self, run: str, /) -> RunHandle[Any]:

@@ -105,7 +105,7 @@ async def sleep(attempt: Attempt, identity: str, duration: timedelta | datetime)
     run = attempt.run
     memory = run.state.calls.get(identity)
     if memory is not None and memory.abandoned:
-        await run.hang(attempt)
+        await run.rest.hang(attempt)
     if memory is None or memory.moment is None:
         if isinstance(duration, datetime):
             if duration.tzinfo is None:
@@ -118,9 +118,9 @@ async def sleep(attempt: Attempt, identity: str, duration: timedelta | datetime)
         run.journal.append(SleptRecord, call=identity, parent=attempt.call, until=until)
     else:
         until = memory.moment
-    async with run.resting(attempt, State.SLEEPING, identity):
+    async with run.rest.resting(attempt, State.SLEEPING, identity):
         await run.journal.flush()
-        await run.wait_until(until, identity)
+        await run.rest.wait_until(until, identity)
 
 
 async def ask_person(
@@ -147,11 +147,11 @@ async def ask_person(
         )
         memory = run.state.calls[identity]
     if memory.abandoned:
-        await run.hang(attempt)
+        await run.rest.hang(attempt)
     if memory.state is State.ASKED:
-        async with run.resting(attempt, State.ASKED, identity):
+        async with run.rest.resting(attempt, State.ASKED, identity):
             await run.journal.flush()
-            await run.answered(identity, memory.moment)
+            await run.rest.answered(identity, memory.moment)
             if memory.state is State.ASKED:
                 await _time_ran_out(attempt, identity, question)
     if memory.state is State.FAILED:
@@ -203,8 +203,8 @@ class LiveChild:
         run = self._attempt.run
         run.require_open()
         if self.id not in run.state.finished_runs:
-            async with run.resting(self._attempt, State.ASKED, self._call):
-                await run.child_finished(self.id)
+            async with run.rest.resting(self._attempt, State.ASKED, self._call):
+                await run.rest.child_finished(self.id)
         end = run.state.finished_runs[self.id]
         if end.state is State.CANCELLED:
             raise RunCancelledError(self.id, "its parent saw it cancelled")

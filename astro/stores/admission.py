@@ -61,7 +61,7 @@ def admit_commit(lease: Lease, commit: Commit) -> None:
 
     Raises:
         CodecError: Its entries do not follow the lease, have another token than it, or are too
-            large or no valid Unicode.
+            large or no valid Unicode; or it creates one run twice.
     """
     if not commit.entries:
         raise _refused("it has no entries")
@@ -69,8 +69,8 @@ def admit_commit(lease: Lease, commit: Commit) -> None:
     for entry in commit.entries:
         if entry.token != lease.token:
             raise _refused(f"entry {entry.seq} was not encoded for token {lease.token}")
-    for run in commit.create:
-        admit_run(lease.tenant, run)
+    if commit.create:
+        _admit_children(lease.tenant, commit.create)
     for target, message in commit.outgoing:
         admit_names(target)
         admit_message(message)
@@ -128,6 +128,15 @@ def blobs_named(entries: Iterable[Entry]) -> frozenset[str]:
         if '"blob":"' in entry.body or '"workflow":"' in entry.body:
             found += _BLOB.findall(entry.body)
     return frozenset(found)
+
+
+def _admit_children(tenant: str, runs: tuple[NewRun, ...]) -> None:
+    ids = {run.id for run in runs}
+    keys = [(run.namespace, run.key) for run in runs if run.key is not None]
+    if len(ids) < len(runs) or len(set(keys)) < len(keys):
+        raise _refused("it creates one run twice")
+    for run in runs:
+        admit_run(tenant, run)
 
 
 def _admit_entries(entries: tuple[Entry, ...], *, after: int) -> None:

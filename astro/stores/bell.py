@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import anyio
+import anyio.lowlevel
 import attrs
 
 from astro.core.clock import Clock
@@ -62,7 +63,7 @@ class Bell:
         """Return after the next ring, at a moment, or when time is up."""
         try:
             if self.news():
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
                 return
             now = self._clock.now()
             await self._listen(timeout if due is None else min(timeout, due - now))
@@ -71,7 +72,7 @@ class Bell:
 
     async def _listen(self, timeout: timedelta) -> None:
         if timeout <= timedelta():
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             return
         event = anyio.Event()
         self._waiting.add(event)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 
+from astro import AstroError
 from examples.audit.demo import Demonstration, WorkerError
 from examples.audit.display import open_display
 from examples.audit.worker import Job, work
@@ -38,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1  # nobody watches this worker any more
+    except AstroError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 def _demonstrate(job: Job, given: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Self, TypeAlias
 
@@ -26,7 +26,10 @@ from examples.audit.values import (
 )
 from examples.audit.workflow import analyse, compare_with_previous, list_files, write_reports
 
-__all__ = ["Analyst", "Historian", "Recall", "Reporter", "stocktaker", "team"]
+__all__ = ["Analyst", "Desks", "Historian", "Recall", "Reporter", "stocktaker", "team"]
+
+Desks: TypeAlias = Callable[[], AbstractAsyncContextManager[Desk]]
+"""Opens a desk."""
 
 Recall: TypeAlias = Callable[[str], Awaitable[Audit | None]]
 """Returns the result of the newest finished audit of a root, if there is one."""
@@ -47,14 +50,15 @@ async def stocktaker(ctx: Context, root: str) -> Inventory:
 class Analyst(BaseAgent):
     """Reads files at a desk of its own; one that a file has broken is replaced."""
 
-    def __init__(self, *, name: str) -> None:
+    def __init__(self, *, name: str, desks: Desks = open_desk) -> None:
         super().__init__(name=name)
+        self._desks = desks
         self._stack = AsyncExitStack()
         self._desk: Desk | None = None
         self._turn = anyio.Lock()
 
     async def __aenter__(self) -> Self:
-        self._desk = await self._stack.enter_async_context(open_desk())
+        self._desk = await self._stack.enter_async_context(self._desks())
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -66,7 +70,7 @@ class Analyst(BaseAgent):
         async with self._turn:
             if self._desk is None or not self._desk.usable:
                 await self._stack.aclose()
-                self._desk = await self._stack.enter_async_context(open_desk())
+                self._desk = await self._stack.enter_async_context(self._desks())
             try:
                 return await self._desk.read(source)
             except DeskLostError as error:

@@ -102,12 +102,15 @@ class Demonstration:
             self._say_began(event)
         elif isinstance(event, Asked):
             hint = " [Y/n] " if self.listens else " "
-            self.display.say(f"  {event.question}{hint}(yes after {event.seconds:.0f} s)")
+            self.display.say(f"  {event.question}{hint}(yes after {round(event.seconds, 1):g} s)")
         elif isinstance(event, Answered):
-            self.display.say(f"  {'yes' if event.answer else 'no'}, says {event.by}", tone="quiet")
+            who = "as nobody answered" if event.by == "default" else f"says {event.by}"
+            self.display.say(f"  {'yes' if event.answer else 'no'}, {who}", tone="quiet")
 
     def _say_began(self, event: Began) -> None:
         if event.kept:
+            # Whoever goes on after a crash has shown what the demonstration would show.
+            self.kill_at = None
             self.display.say(
                 f"  run …{event.run[-8:]} goes on: "
                 f"{counted(event.kept, 'call')} answered from the journal",

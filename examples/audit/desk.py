@@ -39,13 +39,14 @@ class Desk:
     """One process that reads one file at a time.
 
     Attributes:
+        pid: Of the process.
         usable: Whether the process waits for a file.
     """
 
     def __init__(self, process: Process) -> None:
         if process.stdin is None or process.stdout is None:
             raise ValueError("A desk needs pipes.")
-        self._process = process
+        self.pid = process.pid
         self._sent = process.stdin
         self._received = BufferedByteReceiveStream(process.stdout)
         self.usable = True

@@ -21,6 +21,7 @@ from astro.core.records import (
     Record,
     StartedRecord,
     SucceededRecord,
+    as_bytes,
 )
 from examples.audit.values import FileFacts
 
@@ -92,7 +93,6 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag="finished"):
         calls, recovered, repeated: As in `Recovery`.
     """
 
-    run: str
     reports: tuple[str, ...]
     changed: str
     calls: int
@@ -161,8 +161,9 @@ class Narrator:
         if task != "analyse":
             return
         path = ""
-        if record.result is not None:  # large ones are kept beside the journal
-            facts = msgspec.json.decode(record.result, type=FileFacts)
+        result = as_bytes(record.result)
+        if result is not None:  # large ones are kept beside the journal
+            facts = msgspec.json.decode(result, type=FileFacts)
             self._findings += len(facts.findings)
             path = facts.path
         self._by[agent] += 1

@@ -7,7 +7,8 @@ its key, and the same key is the same run.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from hashlib import blake2b
 from pathlib import Path
@@ -16,9 +17,19 @@ from typing import Final
 import anyio
 import attrs
 
-from astro import AlreadyAnsweredError, LocalEngine, Run, RunSummary, SqliteStore, State
+from astro import (
+    AlreadyAnsweredError,
+    CodecError,
+    LocalEngine,
+    Record,
+    Run,
+    RunFinishedError,
+    RunSummary,
+    SqliteStore,
+    State,
+)
 from examples.audit.agents import team
-from examples.audit.events import Answered, Asked, Event, Finished, Narrator, recovery, to_line
+from examples.audit.events import Asked, Event, Finished, Narrator, recovery, to_line
 from examples.audit.values import Audit
 from examples.audit.wording import tally
 from examples.audit.workflow import Order, audit
@@ -54,8 +65,9 @@ async def work(job: Job) -> None:
     async def recall(root: str) -> Audit | None:
         async for found in _audits(engine, root):
             if found.state is State.DONE:
-                result: Audit = await (await engine.get(found.id))
-                return result
+                with suppress(CodecError):  # an earlier version of this program knew other facts
+                    result: Audit = await (await engine.get(found.id))
+                    return result
         return None
 
     parts = team(analysts=job.analysts, folder=job.folder, recall=recall)
@@ -74,20 +86,17 @@ async def work(job: Job) -> None:
                     _say(event)
                     if isinstance(event, Asked) and job.listens:
                         listening.start_soon(_listen, run)
-                    elif isinstance(event, Answered):
-                        listening.cancel_scope.cancel()
-        _say(await _finished(run, job.folder))
+            listening.cancel_scope.cancel()
+        picture = anyio.Path(job.folder) / "run.svg"
+        await picture.write_text(await run.to_svg(), encoding="utf-8")
+        records = [record async for record in run]
+        _say(_finished(await run, records, folder=job.folder))
 
 
-async def _finished(run: Run[Audit], folder: Path) -> Finished:
-    result = await run
-    picture = anyio.Path(folder) / "run.svg"
-    await picture.write_text(await run.to_svg(), encoding="utf-8")
-    reports = [str(folder / name) for name in result.reports]
-    found = recovery([record async for record in run])
+def _finished(result: Audit, records: Sequence[Record], *, folder: Path) -> Finished:
+    found = recovery(records)
     return Finished(
-        run=run.id,
-        reports=(*reports, str(picture)),
+        reports=tuple(str(folder / name) for name in (*result.reports, "run.svg")),
         changed=tally(result.comparison) if result.comparison else "",
         calls=found.calls,
         recovered=found.recovered,
@@ -130,7 +139,7 @@ async def _listen(run: Run[Audit]) -> None:
         return  # nobody is there
     try:
         await run.answer(not line.strip().lower().startswith("n"), by="you")
-    except AlreadyAnsweredError:
+    except (AlreadyAnsweredError, RunFinishedError):
         return  # a moment too late: the default counts
 
 

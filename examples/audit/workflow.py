@@ -77,7 +77,7 @@ async def audit(ctx: Context, order: Order) -> Audit:
     )
     comparison = await ctx.call(compare_with_previous, order.root, summary)
     page = await ctx.ask(
-        f"{counted(summary.whole.findings, 'finding')} in {summary.whole.files:,} files. "
+        f"{counted(summary.whole.findings, 'finding')} in {counted(summary.whole.files, 'file')}. "
         "Write the page with pictures, too?",
         bool,
         timeout=timedelta(seconds=order.patience),

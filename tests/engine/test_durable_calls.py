@@ -302,7 +302,12 @@ async def test_rule_8_the_start_of_a_dangerous_attempt_is_kept_before_its_body_r
         async def launch(ctx: Context) -> None:
             run = await later.engine.get(ctx.run_id)
             kept.append(
-                any([r.kind == "started" and r.task == "launch" async for r in run.records(follow=False)])
+                any(
+                    [
+                        r.kind == "started" and r.task == "launch"
+                        async for r in run.records(follow=False)
+                    ]
+                )
             )
 
         @task
@@ -501,7 +506,11 @@ async def test_a_cached_result_answers_other_runs(engine_of: OpenEngine) -> None
         return await ctx.call(look_up, x)
 
     async with engine_of(look_up, root) as engine:
-        assert [await engine.run(root, 1), await engine.run(root, 1), await engine.run(root, 2)] == [1, 1, 2]
+        assert [
+            await engine.run(root, 1),
+            await engine.run(root, 1),
+            await engine.run(root, 2),
+        ] == [1, 1, 2]
     assert asked == [1, 2]
 
 

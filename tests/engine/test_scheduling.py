@@ -296,10 +296,13 @@ async def test_a_task_that_raises_system_exit_fails_and_the_engine_goes_on(
 
 
 def test_delays_grow_by_the_factor_up_to_the_cap() -> None:
-    retry = Retry(attempts=9, first=timedelta(seconds=1), factor=3, max=timedelta(seconds=20), jitter=0)
+    retry = Retry(
+        attempts=9, first=timedelta(seconds=1), factor=3, max=timedelta(seconds=20), jitter=0
+    )
     chance = random.Random(0)
     delays = [
-        BackoffRetry().delay(retry, attempt=n, error=ValueError(), chance=chance) for n in range(1, 6)
+        BackoffRetry().delay(retry, attempt=n, error=ValueError(), chance=chance)
+        for n in range(1, 6)
     ]
     assert [d.total_seconds() if d else None for d in delays] == [1, 3, 9, 20, 20]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from astro.core.protocols import Lease
+from astro.core.protocols import Claimed, Lease
 from astro.stores.memory import MemoryStore
 from astro.stores.sqlite import SqliteStore
 from tests.stores.making import ANY, FAST, MINUTE, TENANT, ManualClock, new_run
@@ -44,5 +44,5 @@ async def store(kind: str, clock: ManualClock, tmp_path: Path) -> AsyncIterator[
 async def lease(store: Any) -> Lease:
     """A lease on the only run there is."""
     await store.create(TENANT, new_run())
-    claimed = await store.claim(FAST, offers=ANY, limit=1, duration=MINUTE)
+    claimed: Claimed = await store.claim(FAST, offers=ANY, limit=1, duration=MINUTE)
     return claimed.leases[0]

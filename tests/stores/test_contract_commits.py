@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from astro.core.errors import (
     AlreadyAnsweredError,
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_commit_gives_the_lease_that_follows(store: Any, lease: Lease) -> None:
     commit = progress(lease, entries=3)
     after = await store.commit(lease, commit)
-    assert after == attrs.evolve(lease, seq=4, head=commit.entries[-1].hash)
+    assert after == replace(lease, seq=4, head=commit.entries[-1].hash)
     assert (await store.commit(after, progress(after))).seq == 5
 
 
@@ -60,26 +60,26 @@ async def test_a_commit_from_an_old_place_is_refused(store: Any, lease: Lease) -
 
 
 async def test_a_commit_on_another_head_is_refused(store: Any, lease: Lease) -> None:
-    foreign = attrs.evolve(lease, head="0" * 32)
+    foreign = replace(lease, head="0" * 32)
     with pytest.raises(LeaseLostError):
         await store.commit(foreign, progress(foreign))
 
 
 async def test_a_commit_to_a_run_that_is_not_there_is_refused(store: Any, lease: Lease) -> None:
-    stranger = attrs.evolve(lease, tenant="globex")
+    stranger = replace(lease, tenant="globex")
     with pytest.raises(LeaseLostError):
         await store.commit(stranger, progress(stranger))
 
 
 async def test_a_commit_with_a_gap_is_refused_at_the_door(store: Any, lease: Lease) -> None:
-    ahead = attrs.evolve(lease, seq=5)
+    ahead = replace(lease, seq=5)
     with pytest.raises(CodecError, match="belongs"):
         await store.commit(lease, progress(ahead))
 
 
 async def test_a_commit_encoded_for_another_token_is_refused(store: Any, lease: Lease) -> None:
     with pytest.raises(CodecError, match="token"):
-        await store.commit(lease, progress(attrs.evolve(lease, token=7)))
+        await store.commit(lease, progress(replace(lease, token=7)))
 
 
 async def test_an_empty_commit_is_refused(store: Any, lease: Lease) -> None:
@@ -219,7 +219,7 @@ async def test_a_commit_remembers_results_until_they_expire(
     lease = await store.commit(lease, progress(lease, remember=(kept,)))
     assert await store.recall(TENANT, "k") == kept.result
     assert await store.recall("globex", "k") is None
-    newer = attrs.evolve(kept, result=b"2")
+    newer = replace(kept, result=b"2")
     await store.commit(lease, progress(lease, remember=(newer,)))
     assert await store.recall(TENANT, "k") == b"2"
     clock.advance(MINUTE)

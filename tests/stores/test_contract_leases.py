@@ -6,8 +6,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from astro.core.errors import LeaseLostError
 from astro.core.protocols import Lease
@@ -279,4 +279,4 @@ async def test_an_owner_may_take_its_own_expired_run_again(
 ) -> None:
     clock.advance(2 * MINUTE)
     (again,) = await claim(store)
-    assert again == attrs.evolve(lease, token=2, failures=1)
+    assert again == replace(lease, token=2, failures=1)

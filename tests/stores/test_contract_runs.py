@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from astro.core.errors import CodecError, KeyConflictError, RunNotFoundError, StoreClosedError
 from astro.core.protocols import Lease, RunQuery
@@ -93,7 +93,7 @@ async def test_an_entry_with_a_lone_surrogate_is_refused(store: Any) -> None:
 
 
 async def test_a_fork_begins_with_the_entries_it_copies(store: Any, lease: Lease) -> None:
-    copied = progress(attrs.evolve(lease, token=0, run=run_id(2)), entries=2).entries
+    copied = progress(replace(lease, token=0, run=run_id(2)), entries=2).entries
     fork = new_run(2, source=lease.run, entries=copied)
     await store.create(TENANT, fork)
     found = await store.read(TENANT, run_id(2))
@@ -113,7 +113,8 @@ async def test_what_is_read_fits_its_hash_chain(store: Any, lease: Lease) -> Non
     await store.commit(lease, progress(lease))
     found = await store.read(TENANT, lease.run)
     verify(found, tenant=TENANT, run=lease.run)
-    assert bytes(decode_entries(found)[2].result) == b'"Zo\xc3\xab \\u0000 \\"\xe2\x9c\x93\\""'
+    result: Any = decode_entries(found)[2]
+    assert bytes(result.result) == b'"Zo\xc3\xab \\u0000 \\"\xe2\x9c\x93\\""'
 
 
 async def test_runs_are_listed_newest_first_and_page_by_page(store: Any) -> None:

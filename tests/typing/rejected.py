@@ -36,7 +36,7 @@ async def calls(ctx: Context) -> None:
 
 @task
 async def results(ctx: Context) -> None:
-    number: int = await ctx.call(shout, "a")  # E: assignment  # pyright: ignore[reportAssignmentType]
+    number: int = await ctx.call(shout, "a")  # E: arg-type  # pyright: ignore
     numbers: list[int] = await ctx.map(shout, ["a"])  # E: arg-type  # pyright: ignore
     print(number, numbers)
 
@@ -44,7 +44,7 @@ async def results(ctx: Context) -> None:
 @task
 async def fans(ctx: Context) -> None:
     await ctx.map(pair, [1])  # E: arg-type  # pyright: ignore[reportArgumentType]
-    await ctx.map(shout, [1])  # E: list-item  # pyright: ignore[reportArgumentType]
+    await ctx.map(shout, [1])  # E: misc  # pyright: ignore[reportArgumentType]
     await ctx.map(plain, ["a"])  # E: arg-type  # pyright: ignore[reportArgumentType]
 
 
@@ -57,12 +57,68 @@ async def steps(ctx: Context) -> None:
 @task
 async def others(ctx: Context) -> None:
     await ctx.start(shout, 1)  # E: arg-type  # pyright: ignore[reportArgumentType]
-    await ctx.ask("How many?", int, default="x")  # E: call-overload  # pyright: ignore
+    await ctx.ask("How many?", 5)  # E: call-overload  # pyright: ignore
     await ctx.sleep(3)  # E: arg-type  # pyright: ignore[reportArgumentType]
     ctx.options(retry=3)  # E: arg-type  # pyright: ignore[reportArgumentType]
-    text: str = await ctx.ask("Publish?", bool)  # E: assignment  # pyright: ignore
-    print(text)
+    text: str = await ctx.ask("Publish?", bool)  # E: arg-type  # pyright: ignore
+    number: int = await ctx.ask("Maybe?", int | None)  # E: arg-type  # pyright: ignore
+    child = await ctx.start(shout, "a")
+    wrong: int = await child  # E: assignment  # pyright: ignore[reportAssignmentType]
+    print(text, number, wrong)
 
 
-@task
-async def no_context() -> None: ...  # pyright: ignore
+@task  # E: arg-type  # pyright: ignore[reportArgumentType]
+async def takes_no_context() -> None: ...
+
+
+@task  # E: arg-type  # pyright: ignore
+def is_not_async(ctx: Context) -> None: ...
+
+
+@task(retries=3)  # E: call-overload, untyped-decorator  # pyright: ignore
+async def has_a_misspelled_option(ctx: Context) -> None: ...
+
+
+@task(retry="3")  # E: call-overload, untyped-decorator  # pyright: ignore
+async def has_a_wrong_option(ctx: Context) -> None: ...
+
+
+@agent(shout)  # E: arg-type  # pyright: ignore[reportArgumentType]
+async def gives_another_result(ctx: Context, text: str, marks: int = 1) -> int:
+    return marks
+
+
+@agent(shout)  # E: arg-type  # pyright: ignore[reportArgumentType]
+async def takes_other_arguments(ctx: Context, text: bytes, marks: int = 1) -> str:
+    return str(text)
+
+
+class Wrong(BaseAgent):
+    """Performs tasks it does not fit."""
+
+    @performs(shout)  # E: arg-type  # pyright: ignore[reportArgumentType]
+    async def number(self, ctx: Context, text: str, marks: int = 1) -> int:
+        return marks
+
+    @performs(pair)  # E: arg-type  # pyright: ignore[reportArgumentType]
+    async def lacks_a_parameter(self, ctx: Context, left: int) -> str:
+        return str(left)
+
+
+async def engines() -> None:
+    async with LocalEngine(shout, store=MemoryStore()) as engine:
+        await engine.run(shout, "a", key="k")  # E: call-arg  # pyright: ignore[reportCallIssue]
+        await engine.run(shout, mark=1)  # E: call-arg  # pyright: ignore[reportCallIssue]
+        await engine.run(plain, "a")  # E: arg-type  # pyright: ignore
+        await engine.start(pair, 1)  # E: call-arg  # pyright: ignore[reportCallIssue]
+        await engine.options(keys="k").run(shout, "a")  # E: call-arg  # pyright: ignore
+        number: int = await engine.run(shout, "a")  # E: arg-type  # pyright: ignore
+        run = await engine.start(shout, "a")
+        other: int = await run  # E: assignment  # pyright: ignore[reportAssignmentType]
+        print(number, other)
+
+
+def parts() -> None:
+    LocalEngine(plain, store=MemoryStore())  # E: arg-type  # pyright: ignore
+    LocalEngine(shout)  # E: call-arg  # pyright: ignore[reportCallIssue]
+    LocalEngine(shout, store="runs.db")  # E: arg-type  # pyright: ignore[reportArgumentType]

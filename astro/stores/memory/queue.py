@@ -32,12 +32,15 @@ class Queue:
 
     def rest(self, run: KeptRun, wake_at: datetime | None, *, now: datetime) -> None:
         """Let a run without an owner wait for a moment, or, without one, for a message."""
-        run.wake_at = wake_at
+        run.phase = Phase.RESTING
+        self.wake(run, wake_at)
         if wake_at is not None and wake_at <= now:
             self._make_ready(run)
-            return
-        run.phase = Phase.RESTING
-        if wake_at is not None:
+
+    def wake(self, run: KeptRun, wake_at: datetime | None) -> None:
+        """Change the moment that a run waits for when nobody owns it."""
+        run.wake_at = wake_at
+        if run.phase is Phase.RESTING and wake_at is not None:
             heappush(self._resting, (wake_at, run.number, run))
 
     def hold(self, run: KeptRun, owner: str, until: datetime) -> None:

@@ -14,6 +14,8 @@ import aiosqlite
 import anyio
 import attrs
 
+from astro.stores.sqlite.rows import Row
+
 __all__ = ["Alone", "Batched", "Operation", "Outcome", "Verb", "settled"]
 
 T = TypeVar("T")
@@ -28,6 +30,7 @@ class Batched:
 
     Attributes:
         statement: Takes `:rows` and `:now`; returns the places of the accepted rows.
+        single: The same for one row, which takes its cells and the time as parameters.
         explain: Finds what an operation gets that was not accepted, a result or an error.
         apart: Whether two operations on the same thing need a statement each.
         blame: Translates an error of SQLite that concerns one operation alone.
@@ -37,6 +40,7 @@ class Batched:
     statement: str
     explain: Callable[[aiosqlite.Connection, Operation], Awaitable[object]]
     apart: bool = False
+    single: str = ""
     blame: Callable[[aiosqlite.Connection, Operation], Awaitable[Exception | None]] | None = None
 
 
@@ -62,14 +66,14 @@ class Operation:
 
     Attributes:
         thing: What it is done to, for `Batched.apart` and for explanations.
-        row: JSON for the statement of a batched verb.
+        row: For the statement of a batched verb.
         value: What a verb of its own needs.
     """
 
     verb: Verb
     waiter: asyncio.Future[None]
     thing: Any = None
-    row: bytes = b""
+    row: Row = ()
     value: Any = None
     _done: bool = False
     _outcome: object = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
+from msgspec import Raw
 
 from astro.core.messages import Message, Posted, decode_message, encode_message
 from astro.core.protocols import Commit, Lease, NewRun, RunSummary
@@ -14,6 +15,9 @@ from astro.core.records import State
 from astro.stores.admission import blobs_named
 
 __all__ = [
+    "Row",
+    "as_json",
+    "as_parameters",
     "commit_row",
     "lease_of",
     "message_row",
@@ -22,8 +26,12 @@ __all__ = [
     "posted_of",
     "release_row",
     "run_row",
+    "size_of",
     "summary_of",
 ]
+
+Row: TypeAlias = tuple[Any, ...]
+"""Cells of JSON types; `Raw` is JSON that is ready."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO: Final = timedelta(microseconds=1)
@@ -49,35 +57,48 @@ def _moment(value: int | None) -> datetime | None:
     return None if value is None else moment(value)
 
 
-def commit_row(lease: Lease, commit: Commit) -> bytes:
+def commit_row(lease: Lease, commit: Commit) -> Row:
     """Return a commit as a row of the statement that carries commits."""
     entries = commit.entries
-    return _ENCODER.encode(
-        (
-            lease.tenant,
-            lease.run,
-            lease.token,
-            lease.seq,
-            lease.head,
-            [entry.body for entry in entries],
-            "".join([entry.hash for entry in entries]),
-            len(entries),
-            entries[-1].hash,
-            commit.state,
-            _micros(commit.wake_at),
-            int(commit.state.terminal),
-            _text(dict(commit.needs)) if commit.needs else None,
-            _extras(commit),
-        )
+    return (
+        lease.tenant,
+        lease.run,
+        lease.token,
+        lease.seq,
+        lease.head,
+        Raw(_ENCODER.encode([entry.body for entry in entries])),
+        "".join([entry.hash for entry in entries]),
+        len(entries),
+        entries[-1].hash,
+        commit.state.value,
+        _micros(commit.wake_at),
+        int(commit.state.terminal),
+        _text(dict(commit.needs)) if commit.needs else None,
+        _extras(commit),
     )
 
 
-def _extras(commit: Commit) -> dict[str, Any] | None:
+def as_json(rows: list[Row]) -> str:
+    """Return rows as one JSON array."""
+    return _ENCODER.encode(rows).decode()
+
+
+def as_parameters(row: Row) -> Row:
+    """Return a row as parameters of a statement that takes one row."""
+    return tuple([str(cell, "utf-8") if type(cell) is Raw else cell for cell in row])
+
+
+def size_of(row: Row) -> int:
+    """Return about how many bytes a row takes."""
+    return 100 + sum([len(cell) for cell in row if type(cell) is str or type(cell) is Raw])
+
+
+def _extras(commit: Commit) -> Raw | None:
     refs = blobs_named(commit.entries)
     if not (commit.consumed or commit.create or commit.outgoing or commit.remember or refs):
         return None
     # Flat: all rows of a list in one array.
-    return {
+    extras = {
         "consumed": commit.consumed,
         "create": [cell for run in commit.create for cell in _run(run)],
         "outgoing": [
@@ -90,14 +111,15 @@ def _extras(commit: Commit) -> dict[str, Any] | None:
         ],
         "refs": sorted(refs),
     }
+    return Raw(_ENCODER.encode(extras))
 
 
-def run_row(tenant: str, run: NewRun) -> bytes:
+def run_row(tenant: str, run: NewRun) -> Row:
     """Return a new run as a row of the statement that creates runs."""
-    return _ENCODER.encode((tenant, *_run(run)))
+    return tenant, *_run(run)
 
 
-def _run(run: NewRun) -> tuple[Any, ...]:
+def _run(run: NewRun) -> Row:
     entries = (run.entry, *run.entries)
     refs = sorted(blobs_named(entries))
     return (
@@ -110,7 +132,7 @@ def _run(run: NewRun) -> tuple[Any, ...]:
         _micros(run.deadline),
         run.parent,
         run.source,
-        run.state,
+        run.state.value,
         int(run.state.terminal),
         _micros(run.wake_at),
         micros(run.created_at),
@@ -127,18 +149,18 @@ def _text(value: object) -> str:
     return _ENCODER.encode(value).decode()
 
 
-def message_row(tenant: str, run: str, message: Message) -> bytes:
+def message_row(tenant: str, run: str, message: Message) -> Row:
     """Return a message as a row of the statement that posts messages."""
-    return _ENCODER.encode((tenant, run, *_message(message)))
+    return tenant, run, *_message(message)
 
 
-def _message(message: Message) -> tuple[Any, ...]:
+def _message(message: Message) -> Row:
     return message.once, encode_message(message).decode(), _micros(message.not_after)
 
 
-def release_row(lease: Lease, wake_at: datetime | None) -> bytes:
+def release_row(lease: Lease, wake_at: datetime | None) -> Row:
     """Return a release as a row of the statement that releases leases."""
-    return _ENCODER.encode((lease.tenant, lease.run, lease.token, _micros(wake_at)))
+    return lease.tenant, lease.run, lease.token, _micros(wake_at)
 
 
 def lease_of(row: Sequence[Any], owner: str) -> Lease:

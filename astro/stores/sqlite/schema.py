@@ -147,7 +147,10 @@ create trigger creation_1_insert instead of insert on creation_1 begin
             and key = new.key and (fingerprint <> new.fingerprint or run <> new.id)
         ) or exists (
             select 1 from runs where tenant = new.tenant and id = new.id
-            and fingerprint <> new.fingerprint
+            and fingerprint <> new.fingerprint and not exists (
+                select 1 from keys
+                where tenant = new.tenant and namespace = new.namespace and key = new.key
+            )
         )
     );
     select raise(ignore) where exists (

@@ -6,8 +6,10 @@ also survives the loss of power. One connection writes, in a task of its own; a 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from os import PathLike
@@ -189,10 +191,7 @@ class SqliteStore:
     async def claim(
         self, owner: str, /, *, offers: frozenset[str], limit: int, duration: timedelta
     ) -> Claimed:
-        """Take leases on runs that wait for an owner.
-
-        Cancelled in here, the leases are taken all the same, and run out.
-        """
+        """Take leases on runs that wait for an owner."""
         admit_names(owner)
         self._bell.mark()
         asked = verbs.Claiming(
@@ -202,7 +201,16 @@ class SqliteStore:
             duration=duration // _MICRO,
             last=self._last,
         )
-        at, leases = await self._open.writer.submit(verbs.CLAIM, value=asked).truth()
+        writer = self._open.writer
+        operation = writer.submit(verbs.CLAIM, value=asked)
+        try:
+            at, leases = await operation.truth()
+        except asyncio.CancelledError:
+            with suppress(StoreError):  # a claim that failed took nothing
+                at, leases = operation.outcome()
+                for lease in leases:
+                    writer.submit(verbs.RELEASE, row=release_row(lease, moment(at)))
+            raise
         self._last = asked.last
         return Claimed(at=moment(at), leases=leases)
 
@@ -375,4 +383,4 @@ def _admitted(path: str | PathLike[str]) -> Path:
             f"{str(path)!r} does not name a file.",
             remedy="Name a file, or use MemoryStore for what need not outlive the process.",
         )
-    return Path(path)
+    return Path(path).absolute()

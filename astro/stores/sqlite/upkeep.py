@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -37,24 +38,24 @@ and not exists (
 )
 """
 _REMOVALS: Final = (
-    f"""
+    """
     delete from entries where place in (
-        select e.place from ({_DOOMED}) d cross join entries e
-            on e.place > d.number << 28 and e.place < (d.number + 1) << 28
+        select e.place from json_each(:doomed) d cross join entries e
+            on e.place > d.value << 28 and e.place < (d.value + 1) << 28
     )
     """,
-    f"delete from inbox where run in ({_DOOMED})",
-    f"delete from blob_refs where run in ({_DOOMED})",
-    f"""
+    "delete from inbox where run in (select value from json_each(:doomed))",
+    "delete from blob_refs where run in (select value from json_each(:doomed))",
+    """
     delete from keys where (tenant, namespace) in (
-        select tenant, id from runs where number in ({_DOOMED})
+        select tenant, id from runs where number in (select value from json_each(:doomed))
     )
+    """,
+    """
+    delete from runs where exists (select 1 from schema_1)
+    and number in (select value from json_each(:doomed))
     """,
 )
-_REMOVE: Final = f"""
-delete from runs where exists (select 1 from schema_1) and number in ({_DOOMED})
-returning number
-"""
 _SWEEPS: Final = (
     """
     delete from blobs where exists (select 1 from schema_1) and touched <= :untouched
@@ -65,9 +66,11 @@ _SWEEPS: Final = (
 
 
 async def _prune(db: aiosqlite.Connection, operation: Operation, now: int) -> object:
+    numbers = [row[0] for row in await db.execute_fetchall(_DOOMED, operation.value)]
+    doomed = {"doomed": json.dumps(numbers)}
     for statement in _REMOVALS:
-        await db.execute_fetchall(statement, operation.value)
-    return len(list(await db.execute_fetchall(_REMOVE, operation.value)))
+        await db.execute_fetchall(statement, doomed)
+    return len(numbers)
 
 
 async def _sweep(db: aiosqlite.Connection, operation: Operation, now: int) -> object:

@@ -77,7 +77,14 @@ async def _blame_commit(db: aiosqlite.Connection, operation: Operation) -> Excep
     return None
 
 
-COMMIT: Final = Batched("commit", sql.COMMIT, _explain_commit, apart=True, blame=_blame_commit)
+COMMIT: Final = Batched(
+    "commit",
+    sql.COMMIT,
+    _explain_commit,
+    apart=True,
+    single=sql.COMMIT_ONE,
+    blame=_blame_commit,
+)
 
 
 # --- Messages --------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from astro.stores.sqlite.locking import FileLock
 from astro.stores.sqlite.opening import close_quietly, open_writer, schema_of
 from astro.stores.sqlite.operations import Alone, Batched, Operation, Outcome, Verb
 from astro.stores.sqlite.refusals import concerns_one, newer_schema, poisons, refusal
-from astro.stores.sqlite.rows import micros
+from astro.stores.sqlite.rows import Row, as_json, as_parameters, micros, size_of
 from astro.stores.sqlite.schema import VERSION
 
 __all__ = ["Writer"]
@@ -35,6 +35,7 @@ __all__ = ["Writer"]
 _LOGGER = logging.getLogger("astro.stores.sqlite")
 _GROUP: Final = 8 * 1024 * 1024  # bytes of rows
 _WAL: Final = 16 * 1024 * 1024  # bytes, estimated, after which the WAL is written back
+_LONG: Final = 16 * 1024  # pages of a WAL that deserve a warning
 _PAGES: Final = 3 * 4096  # bytes that an operation writes at least
 _PULSE: Final = 1.0  # seconds
 _BUSY: Final = timedelta(seconds=5)
@@ -126,7 +127,7 @@ class Writer:
     # --- Taking operations -------------------------------------------------------------------
 
     def submit(
-        self, verb: Verb, *, thing: Any = None, row: bytes = b"", value: Any = None
+        self, verb: Verb, *, thing: Any = None, row: Row = (), value: Any = None
     ) -> Operation:
         """Put an operation into the next group.
 
@@ -167,10 +168,11 @@ class Writer:
         size = 0
         while queue and size < _GROUP:
             operation = queue.popleft()
-            size += len(operation.row)
+            length = size_of(operation.row)
+            size += length
             group.append(operation)
             if not (isinstance(operation.verb, Alone) and operation.verb.bare):
-                self._written += 2 * len(operation.row) + _PAGES
+                self._written += 2 * length + _PAGES
         return group
 
     # --- Watching over itself ----------------------------------------------------------------
@@ -311,8 +313,12 @@ class Writer:
             for operation in operations:
                 outcomes.append((operation, await verb.perform(db, operation, now)))
             return
-        rows = b"[" + b",".join([operation.row for operation in operations]) + b"]"
-        found = await db.execute_fetchall(verb.statement, {"rows": rows.decode(), "now": now})
+        if verb.single and len(operations) == 1:
+            one = (*as_parameters(operations[0].row), now)
+            found = await db.execute_fetchall(verb.single, one)
+        else:
+            rows = as_json([operation.row for operation in operations])
+            found = await db.execute_fetchall(verb.statement, {"rows": rows, "now": now})
         accepted = {row[0] for row in found}
         for place, operation in enumerate(operations):
             done = place in accepted
@@ -320,16 +326,27 @@ class Writer:
 
     async def _checkpoint(self) -> None:
         """Write the WAL back; a failure of this harms nobody."""
+        self._written = 0
+        if self._db is None:
+            return
         try:
-            if self._db is not None:
-                await self._db.execute_fetchall("pragma wal_checkpoint(passive)")
+            rows = await self._db.execute_fetchall("pragma wal_checkpoint(passive)")
         except sqlite3.Error as error:
             _LOGGER.warning("The WAL of %s could not be written back: %s", self._path, error)
-        self._written = 0
+            return
+        _, pages, back = next(iter(rows))
+        if pages > _LONG and back < pages:
+            _LOGGER.warning(
+                "The WAL of %s has %d pages that a long read keeps from being written back",
+                self._path,
+                pages - back,
+            )
 
 
 def _steps(group: list[Operation]) -> list[_Step]:
     """Return the fewest steps that perform a group."""
+    if len(group) == 1:
+        return [_Step(group[0].verb, group)]
     steps: list[_Step] = []
     open_steps: dict[Verb, _Step] = {}
     for operation in group:

@@ -1,0 +1,146 @@
+"""Rest: which attempts of a run are at work, and what the others wait for.
+
+From these counts follow the run's state, when it may be evicted, and when it has to be claimed
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import anyio
+
+from astro.core.records import AbandonedRecord, Record, State
+from astro.decisions.states import derived
+from astro.engine.attempt import Attempt
+
+if TYPE_CHECKING:
+    from astro.engine.owned import OwnedRun
+
+__all__ = ["Rest"]
+
+
+class Rest:
+    """The work and the waits of one run.
+
+    Attributes:
+        working: Attempts that have their slots.
+        queued: Attempts that wait for a slot.
+        idle_since: When the last attempt came to rest, if none is at work.
+    """
+
+    def __init__(self, run: OwnedRun) -> None:
+        self._run = run
+        self.working = 0
+        self.queued = 0
+        self.idle_since: datetime | None = None
+        self._resting = {State.ASKED: 0, State.SLEEPING: 0}
+        self._moments: dict[str, datetime | None] = {}
+        self._events: dict[str, anyio.Event] = {}
+
+    @property
+    def at_work(self) -> bool:
+        """Whether an attempt runs or waits only for its turn."""
+        return bool(self.working or self.queued)
+
+    def next_moment(self) -> datetime | None:
+        """Return when something of this run is due; None if only a message can move it."""
+        if self.at_work or not self._moments:
+            return self._run.parts.clock.now()
+        return min((m for m in self._moments.values() if m is not None), default=None)
+
+    def condition(self, *, paused: bool) -> State:
+        """Return the state that follows from what the attempts do."""
+        return derived(
+            running=self.working + self.queued,
+            asked=self._resting[State.ASKED],
+            sleeping=self._resting[State.SLEEPING],
+            paused=paused,
+        )
+
+    def saw(self, records: Sequence[Record]) -> None:
+        """Wake who waits for what was just committed."""
+        if self._events:
+            for record in records:
+                name = getattr(record, "call", None) or getattr(record, "run", None)
+                event = self._events.pop(name, None) if name else None
+                if event is not None:
+                    event.set()
+
+    def went_to_work(self) -> None:
+        """Count an attempt that has its slots."""
+        self.working += 1
+        self.idle_since = None
+
+    def came_to_rest(self) -> None:
+        """Count an attempt that gave its slots up."""
+        self.working -= 1
+        if self.working == 0:
+            self.idle_since = self._run.parts.clock.now()
+
+    def counts(self, state: State | None, by: int) -> None:
+        """Count the attempts that wait for a person or for time."""
+        if state is not None:
+            self._resting[state] += by
+
+    @asynccontextmanager
+    async def resting(self, attempt: Attempt, state: State, identity: str) -> AsyncIterator[None]:
+        """Count an attempt as waiting; what is cancelled in here by its task is abandoned."""
+        over = attempt.wait(state)
+        self._moments[identity] = self._run.state.calls[identity].moment
+        try:
+            yield
+        except BaseException as error:
+            over()
+            attempt.seize()
+            if not isinstance(error, Exception) and not self._run.closing:
+                self._run.journal.append(AbandonedRecord, call=identity)
+            raise
+        finally:
+            self._moments.pop(identity, None)
+        over()
+        await attempt.go_on()
+
+    async def hang(self, attempt: Attempt) -> None:
+        """Wait for the cancellation that a replayed call met before."""
+        over = attempt.wait()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            over()
+            attempt.seize()
+
+    async def wait_until(self, moment: datetime, identity: str) -> None:
+        """Return at a moment of the engine's clock."""
+        self._moments[identity] = moment
+        try:
+            event = anyio.Event()
+            self._run.parts.timers.at(moment, event)
+            await event.wait()
+        finally:
+            self._moments.pop(identity, None)
+
+    async def answered(self, identity: str, deadline: datetime | None) -> None:
+        """Return when a question has its answer, or its deadline has passed."""
+        call = self._run.state.calls[identity]
+
+        def asked() -> bool:
+            return call.state is State.ASKED
+
+        event = self._events.setdefault(identity, anyio.Event())
+        if deadline is not None:
+            self._run.parts.timers.at(deadline, event)
+        await event.wait()
+        if asked():
+            # An answer that was accepted beats a time-out that is not committed.
+            await self._run.pull()
+            if not asked():
+                await self._run.journal.flush()
+
+    async def child_finished(self, run: str) -> None:
+        """Return when a child run has ended."""
+        while run not in self._run.state.finished_runs:
+            await self._events.setdefault(run, anyio.Event()).wait()

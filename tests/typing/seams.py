@@ -1,0 +1,65 @@
+"""Each implementation is assigned to the seam that it fills; a checker says whether it does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from astro import (
+    Agent,
+    BaseAgent,
+    Clock,
+    Context,
+    Engine,
+    FunctionAgent,
+    Ids,
+    LocalEngine,
+    MemoryStore,
+    Router,
+    SqliteStore,
+    Store,
+    SystemClock,
+    SystemIds,
+)
+from astro.core.context import ChildRun
+from astro.core.protocols import Blobs, Maintenance, RetryPolicy, Run
+from astro.decisions.retrying import BackoffRetry
+from astro.decisions.routing import LeastLoadRouter
+from astro.engine.context import LiveContext
+from astro.engine.run import RunHandle
+from astro.engine.verbs import EngineView
+from astro.engine.waiting import LiveChild
+
+
+def engines(local: LocalEngine, view: EngineView, handle: RunHandle[int]) -> None:
+    engine: Engine = local
+    engine = view
+    run: Run[int] = handle
+    print(engine, run)
+
+
+def stores(memory: MemoryStore, sqlite: SqliteStore) -> None:
+    store: Store = memory
+    store = sqlite
+    blobs: Blobs = memory
+    blobs = sqlite
+    maintenance: Maintenance = memory
+    maintenance = sqlite
+    print(store, blobs, maintenance)
+
+
+def agents(by_function: FunctionAgent, by_class: BaseAgent) -> None:
+    agent: Agent = by_function
+    agent = by_class
+    print(agent)
+
+
+def contexts(live: LiveContext, child: LiveChild) -> None:
+    context: Context = live
+    run: ChildRun[Any] = child
+    print(context, run)
+
+
+router: Router = LeastLoadRouter()
+retrying: RetryPolicy = BackoffRetry()
+clock: Clock = SystemClock()
+ids: Ids = SystemIds()
