@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         TaskTimeoutError,
         ToolError,
         UnknownTaskError,
+        WaitingForAncestorError,
         WorkflowError,
     )
     from astro.core.policy import Budget, Effect, Limits, OnFailure, Priority, Retry
@@ -125,6 +126,7 @@ __all__ = [
     "TaskTimeoutError",
     "ToolError",
     "UnknownTaskError",
+    "WaitingForAncestorError",
     "Workflow",
     "WorkflowError",
     "agent",

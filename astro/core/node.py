@@ -21,6 +21,7 @@ from astro.core.kinds import kind_of, spell_kind
 from astro.core.policy import OnFailure, Retry
 from astro.core.references import (
     ITEM,
+    Composed,
     Condition,
     Expression,
     Fixed,
@@ -31,9 +32,7 @@ from astro.core.references import (
 )
 from astro.core.task import Task, check_name
 
-__all__ = ["Input", "Node"]
-
-_UNSET: Any = msgspec.UNSET
+__all__ = ["Input", "Node", "list_of"]
 
 
 def _refused(problem: str, remedy: str) -> InvalidArgumentsError:
@@ -43,11 +42,9 @@ def _refused(problem: str, remedy: str) -> InvalidArgumentsError:
 # --- Converters: from what people write to what is kept ----------------------------------------
 
 
-def _fixed(value: object) -> Fixed | None:
-    """Return a default as it is kept; None here means that there is none."""
-    if value is _UNSET or isinstance(value, Fixed):
-        return value if isinstance(value, Fixed) else None
-    return Fixed(to_json(value))
+def _fixed(value: object) -> Fixed | msgspec.UnsetType:
+    """Return a default as it is kept; None is a default like any other."""
+    return value if isinstance(value, Fixed | msgspec.UnsetType) else Fixed(to_json(value))
 
 
 def _task_name(task: str | Task[..., Any]) -> str:
@@ -86,8 +83,22 @@ def _when(value: object) -> Condition | None:
     return None if value is None else condition(value)
 
 
-def _over(value: object) -> Expression | None:
+def _words(value: object) -> Expression | None:
     return None if value is None else expression(value)
+
+
+def list_of(value: object) -> Expression | None:
+    """Return what `for_each` goes over.
+
+    Raises:
+        InvalidArgumentsError: It can be no list.
+    """
+    found = None if value is None else expression(value)
+    is_list = isinstance(found, Composed) and found.keys is None
+    is_list = is_list or (isinstance(found, Fixed) and found.raw.startswith(b"["))
+    if found is not None and not is_list and not isinstance(found, Reference):
+        raise _refused("for_each goes over a list or a reference to one.", "Write {{ name }}.")
+    return found
 
 
 def _seconds(value: object) -> Any:
@@ -135,7 +146,9 @@ class Input:
 
     name: str = attrs.field(converter=_input_name)
     kind: str = attrs.field(default="any", converter=spell_kind)
-    default: Fixed | None = attrs.field(default=_UNSET, converter=_fixed, kw_only=True)
+    default: Fixed | msgspec.UnsetType = attrs.field(
+        default=msgspec.UNSET, converter=_fixed, kw_only=True
+    )
     description: str = attrs.field(default="", kw_only=True, validator=instance_of(str))
 
     @property
@@ -175,7 +188,7 @@ class Node:
     inputs: tuple[tuple[str, Expression], ...] = attrs.field(default=(), converter=_named)
     after: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=_names)
     when: Condition | None = attrs.field(default=None, kw_only=True, converter=_when)
-    for_each: Expression | None = attrs.field(default=None, kw_only=True, converter=_over)
+    for_each: Expression | None = attrs.field(default=None, kw_only=True, converter=list_of)
     at_once: int = attrs.field(default=100, kw_only=True)
     retry: Retry | None = attrs.field(
         default=None,
@@ -193,8 +206,10 @@ class Node:
         default=None, kw_only=True, validator=optional(instance_of(int))
     )
     on_failure: OnFailure = attrs.field(default=OnFailure.FAIL, kw_only=True, converter=OnFailure)
-    default: Fixed | None = attrs.field(default=_UNSET, kw_only=True, converter=_fixed)
-    instruction: Expression | None = attrs.field(default=None, kw_only=True, converter=_over)
+    default: Fixed | msgspec.UnsetType = attrs.field(
+        default=msgspec.UNSET, kw_only=True, converter=_fixed
+    )
+    instruction: Expression | None = attrs.field(default=None, kw_only=True, converter=_words)
     payload: tuple[tuple[str, Expression], ...] = attrs.field(
         default=(), kw_only=True, converter=_named
     )
@@ -213,9 +228,9 @@ class Node:
     @on_failure.validator
     def _check_default(self, _: object, __: OnFailure) -> None:
         """Both fields are set when attrs validates."""
-        if self.on_failure is OnFailure.DEFAULT and self.default is None:
+        if self.on_failure is OnFailure.DEFAULT and not isinstance(self.default, Fixed):
             raise _refused("on_failure is 'default' and there is none.", "Give the node a default.")
-        if self.on_failure is OnFailure.SKIP and self.default is not None:
+        if self.on_failure is OnFailure.SKIP and isinstance(self.default, Fixed):
             raise _refused(
                 "A node with a default is never skipped without a result.",
                 "Use on_failure='default', or leave the default out.",

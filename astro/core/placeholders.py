@@ -16,7 +16,7 @@ from astro.core.errors import InvalidArgumentsError
 
 __all__ = ["parse_text", "spell_text"]
 
-MAX_PLACEHOLDER: Final = 1_000
+_MAX_PLACEHOLDER: Final = 1_000
 """Characters between the braces."""
 
 _BRACES: Final = re.compile(r"\{\{+")
@@ -53,7 +53,7 @@ def parse_text(text: str) -> list[str | tuple[str, list[str]]]:
             literal.append("{" * rest)
             continue
         literal.append("{" * (rest - 2))
-        end = _END.match(text, at, at + MAX_PLACEHOLDER)
+        end = _END.match(text, at, at + _MAX_PLACEHOLDER)
         if end is None:
             raise _odd(text[at : at + 30], "is not closed with }}")
         if "".join(literal):

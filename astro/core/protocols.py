@@ -97,6 +97,8 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
         seq: Sequence number of the newest entry.
         head: Hash of the newest entry.
         failures: How often in a row a lease on this run was not released.
+        first: With a claim, the run's only entry, if it has one only: owning a new run needs no
+            read. A store may leave it out.
     """
 
     tenant: str
@@ -108,6 +110,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     head: str
     priority: int = 20
     failures: int = 0
+    first: Entry | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeAlias
 
-import attrs
 import msgspec
 
 from astro.core.codec import codec_of, to_json
@@ -46,8 +45,7 @@ MAX_NESTING: Final = 32
 _ANY: Final = codec_of(Any)
 
 
-@attrs.frozen(repr=False)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """Stands for an input, a node's result, the item at hand, or a part of one.
 
     `draft.result["scores"][0]` and the text `"{{ draft.scores.0 }}"` are the same reference. Its
@@ -106,8 +104,7 @@ class Reference:
         return _compared("at_least", self, other)
 
 
-@attrs.frozen(repr=False)
-class Fixed:
+class Fixed(msgspec.Struct, frozen=True):
     """A value that is the same in every run, kept as canonical JSON."""
 
     raw: bytes
@@ -121,15 +118,13 @@ class Fixed:
         return _ANY.decode(self.raw)
 
 
-@attrs.frozen
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """Text with references in it; their values appear as text, or as JSON if they are none."""
 
     parts: tuple[str | Reference, ...]
 
 
-@attrs.frozen
-class Composed:
+class Composed(msgspec.Struct, frozen=True):
     """A list, or an object if there are keys, with references somewhere inside."""
 
     items: tuple[Expression, ...]
@@ -139,8 +134,7 @@ class Composed:
 Expression: TypeAlias = Reference | Fixed | Text | Composed
 
 
-@attrs.frozen
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """A question with the answer yes or no, kept as data; `&`, `|` and `~` combine them.
 
     Attributes:
@@ -362,10 +356,10 @@ def rewritten(value: Any, change: Callable[[Reference], Reference]) -> Any:
     if isinstance(value, Text):
         return Text(tuple(p if isinstance(p, str) else change(p) for p in value.parts))
     if isinstance(value, Composed):
-        return attrs.evolve(value, items=tuple(rewritten(one, change) for one in value.items))
+        return Composed(tuple(rewritten(one, change) for one in value.items), value.keys)
     if isinstance(value, Condition):
-        return attrs.evolve(
-            value,
+        return Condition(
+            value.verb,
             values=tuple(rewritten(one, change) for one in value.values),
             parts=tuple(rewritten(one, change) for one in value.parts),
         )

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import attrs
+import msgspec
 
 from astro.core.errors import nearest
 from astro.core.node import Input, Node
@@ -33,8 +34,7 @@ _MAX_HINTS: Final = 20
 _SHOWN_OF_A_CYCLE: Final = 6
 
 
-@attrs.frozen
-class Edges:
+class Edges(msgspec.Struct, frozen=True):
     """What comes before a node.
 
     Attributes:
@@ -174,9 +174,9 @@ class _Unknown:
                 elif name not in self._nodes:
                     hint = self._hint(name, self._nodes)
                     yield (*here, field, index), f"there is no node {name!r}.{hint}"
-        for field, value in node.expressions():
-            item = node.for_each is not None and field[0] not in ("when", "for_each")
-            for path, one in located(value, (*here, *field)):
+        for place, value in node.expressions():
+            item = node.for_each is not None and place[0] not in ("when", "for_each")
+            for path, one in located(value, (*here, *place)):
                 if one.name == node.name:
                     yield path, "it refers to itself"
                 else:
@@ -188,7 +188,7 @@ class _Unknown:
         if one.name == ITEM:
             yield path, f"{ITEM!r} is known only to what a node with for_each passes on"
             return
-        hint = self._hint(one.name, self._known)
+        hint = self._hint(one.name, self._known) or " An input has to be declared."
         yield path, f"there is no input or node {one.name!r}.{hint}"
 
     def _hint(self, name: str, known: Collection[str]) -> str:
@@ -242,7 +242,7 @@ def _walk_back(name: str, before: Mapping[str, list[str]], left: Collection[str]
 def _spell_cycle(cycle: list[str]) -> str:
     first = cycle.index(min(cycle))
     around = cycle[first:] + cycle[:first]
-    shown = [repr(name) for name in around[:_SHOWN_OF_A_CYCLE]]
+    shown = [repr(one) for one in around[:_SHOWN_OF_A_CYCLE]]
     if len(around) > _SHOWN_OF_A_CYCLE:
         shown.append(f"… ({len(around) - _SHOWN_OF_A_CYCLE} more)")
     return f"these nodes wait for each other: {' → '.join([*shown, shown[0]])}"

@@ -89,7 +89,6 @@ class RunState(msgspec.Struct, eq=False):
         children: Identities by the identity of the call that asked for them, in order.
         undoable: Calls that have an undo, in the order in which they started.
         finished_runs: Child runs that have ended.
-        accepted: Identities whose absence a person has accepted.
         used_calls: Attempts dispatched so far.
     """
 

@@ -30,8 +30,8 @@ def _rank(candidate: Candidate) -> tuple[int, bool, float, float, str]:
 
 
 def _reason(best: Candidate, candidates: Sequence[Candidate]) -> str:
-    if any(other.failed > best.failed for other in candidates):
-        return f"next of {len(candidates)} after a failure"
     if not best.name:
         return "no agent is left; the task's own body"
+    if any(other.failed > best.failed for other in candidates):
+        return f"next of {len(candidates)} after a failure"
     return f"least loaded of {len(candidates)} ({best.load} at work, cost {best.cost:g})"

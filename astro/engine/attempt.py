@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,10 @@ from astro.engine.identity import Ordinals
 if TYPE_CHECKING:
     from astro.engine.owned import OwnedRun
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "performing"]
+
+performing: ContextVar[tuple[str, ...]] = ContextVar("astro_performing", default=())
+"""The run whose task runs here, and the runs above it that this engine owns."""
 
 
 class Attempt:

@@ -6,7 +6,7 @@ for what, which attempts are at work, which events to set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from astro.core.policy import Budget
 from astro.core.protocols import Choice, Lease
 from astro.core.records import (
     CreatedRecord,
+    Entry,
     Failure,
     FinishedRecord,
     OwnedRecord,
@@ -33,7 +34,7 @@ from astro.core.signature import Bound
 from astro.core.task import Task
 from astro.decisions.replay import CallState, RunState, replay
 from astro.engine import execution, mail, undoing
-from astro.engine.attempt import Attempt
+from astro.engine.attempt import Attempt, performing
 from astro.engine.divergence import Divergence
 from astro.engine.execution import CallPolicy, Request
 from astro.engine.failures import failure_of
@@ -63,8 +64,14 @@ class OwnedRun:
     """
 
     def __init__(
-        self, parts: Parts, lease: Lease, *, committed: Callable[[OwnedRun, Sequence[Record]], None]
+        self,
+        parts: Parts,
+        lease: Lease,
+        *,
+        kin: Mapping[str, OwnedRun],
+        committed: Callable[[OwnedRun, Sequence[Record]], None],
     ) -> None:
+        self._kin = kin
         self.parts = parts
         self.id = lease.run
         self.tenant = lease.tenant
@@ -157,7 +164,7 @@ class OwnedRun:
             self.over.set()
 
     async def _load(self) -> None:
-        entries: list[Any] = []
+        entries: list[Entry] = [] if self.lease.first is None else [self.lease.first]
         while len(entries) < self.lease.seq:
             page = await self.parts.store.read(
                 self.tenant, self.id, after=len(entries), limit=_PAGE
@@ -195,6 +202,7 @@ class OwnedRun:
             await self.park({"arguments": self.root})
             return
         request = Request(task, bound, self.root, "", "", CallPolicy())
+        performing.set(self._lineage())
         end = self._run_end()
         with anyio.move_on_after(seconds_until(end, self.parts.clock.now())) as scope:
             try:
@@ -210,6 +218,15 @@ class OwnedRun:
             late = TaskTimeoutError("The run's deadline has passed.", remedy="")
             self.failure = failure_of(late, attempts=1, retryable=False)
             self.closing = True
+
+    def _lineage(self) -> tuple[str, ...]:
+        """Return this run and the runs above it, as far as this engine owns them."""
+        found = [self.id]
+        run: OwnedRun | None = self
+        while run is not None and run.loaded and run.created.parent is not None:
+            found.append(run.created.parent[0])
+            run = self._kin.get(found[-1])
+        return tuple(found)
 
     def _run_end(self) -> datetime | None:
         """Return when the run has to have ended, by its deadline or its budget of time."""

@@ -90,7 +90,7 @@ class Ownership:
         old = self.owned.pop(lease.run, None)
         if old is not None:
             old.close()  # taken over from ourselves, after a lease that ran out
-        run = OwnedRun(self._parts, lease, committed=self._saw)
+        run = OwnedRun(self._parts, lease, kin=self.owned, committed=self._saw)
         run.draining = self.draining
         self.owned[lease.run] = run
         self._supervisor.spawn(self._own, run)

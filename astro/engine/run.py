@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Generator
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
@@ -19,17 +18,15 @@ from astro.core.records import FinishedRecord, Record, State, as_bytes, decode_e
 from astro.decisions.compare import Difference, diff, explain
 from astro.drawing import graph_of_run, to_mermaid, to_svg
 from astro.engine import posting
+from astro.engine.attempt import performing
 from astro.engine.forking import forked
 
 if TYPE_CHECKING:
     from astro.engine.local import LocalEngine
 
-__all__ = ["RecordStream", "RunHandle", "Watch", "performing"]
+__all__ = ["RecordStream", "RunHandle", "Watch"]
 
 R_co = TypeVar("R_co", covariant=True)
-
-performing: ContextVar[tuple[str, ...]] = ContextVar("astro_performing", default=())
-"""The run whose task runs here, and the runs that wait for it, as far as this engine knows."""
 
 _PATIENCE = 0.5  # seconds between looks at a run that another engine may own
 _PAGE = 1_000

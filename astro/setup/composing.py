@@ -23,7 +23,7 @@ MAX_SIZE: Final = 256 * 1024
 MAX_DEPTH: Final = 32
 """How deeply lists and mappings of a file may be nested."""
 
-QUOTE_IT: Final = 'quote your template: "{{ … }}"'
+_QUOTE_IT: Final = 'quote your template: "{{ … }}"'
 
 
 def spell_path(path: Sequence[str | int]) -> str:
@@ -153,7 +153,7 @@ class Composer:
         level = self._levels[-1] if self._levels else None
         if level is not None and isinstance(level.holder, dict) and not level.waits_for_value:
             is_template = event.kind is Kind.MAPPING and event.flow and level.flow
-            self.refuse(event.line, QUOTE_IT if is_template else "a key must be text")
+            self.refuse(event.line, _QUOTE_IT if is_template else "a key must be text")
             level.waits_for_value, level.key = True, None
             self._levels.append(_Level(None, level.path, event.flow))
             return

@@ -29,19 +29,23 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     job = _job(root, given)
     try:
-        if given.worker:
-            anyio.run(work, job)
-            return 0
-        return _demonstrate(job, given)
+        return _work(job) if given.worker else _demonstrate(job, given)
     except KeyboardInterrupt:
         if not given.worker:
             print("\nStopped. What was committed is kept; the same command goes on from there.")
         return 130
-    except BrokenPipeError:
-        return 1  # nobody watches this worker any more
-    except AstroError as error:
-        print(error, file=sys.stderr)
-        return 1
+
+
+def _work(job: Job) -> int:
+    code = 0
+    try:
+        anyio.run(work, job)
+    except* BrokenPipeError:
+        code = 1  # nobody watches this worker any more
+    except* AstroError as group:
+        print(*group.exceptions, sep="\n", file=sys.stderr)
+        code = 1
+    return code
 
 
 def _demonstrate(job: Job, given: argparse.Namespace) -> int:

@@ -122,9 +122,10 @@ class Demonstration:
     def _conclude(self, finished: Finished) -> None:
         say = self.display.say
         if finished.recovered:
+            again = f"; {finished.repeated:,} in flight ran again" if finished.repeated else ""
             say(
                 f"  {finished.recovered:,} of {finished.calls:,} calls were answered from the "
-                f"journal; {finished.repeated:,} were in flight and ran again",
+                f"journal{again}",
                 tone="good",
             )
         if finished.changed:

@@ -142,7 +142,7 @@ class Survey:
         self._areas.append(
             _Area(nodes=[*node.body], scope=scope, prefix=f"{name}.", public=False, waits=waits)
         )
-        if area.scope.node is None:
+        if not area.prefix:
             self._imported.setdefault(node.name, "")
         yield from node.decorator_list
         yield from node.args.defaults

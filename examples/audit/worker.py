@@ -1,7 +1,7 @@
 """The worker: the process in which the engine lives, and which may die at any moment.
 
-Nothing here knows whether it is the first worker or the one after a crash. It asks for the run by
-its key, and the same key is the same run.
+Nothing here knows whether it is the first worker or the one after a crash. An engine goes on with
+what it finds unfinished in its store; the worker only asks which run that is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["Job", "work"]
 
 _LEASE: Final = timedelta(seconds=2)
 _GRACE: Final = timedelta(seconds=2)
-_DEAD: Final = frozenset({State.PARKED, State.PAUSED})
+_STUCK: Final = frozenset({State.PARKED, State.PAUSED})
 
 
 @attrs.frozen(kw_only=True)
@@ -77,8 +77,7 @@ async def work(job: Job) -> None:
         audit, *parts, store=SqliteStore(job.store), lease_for=_LEASE, grace=_GRACE
     )
     async with engine:
-        key = await _key(engine, job.order.root)
-        run = await engine.options(key=key).start(audit, job.order)
+        run = await engine.get(await _run_of(engine, job.order))
         narrator = Narrator(run=run.id, owner=engine.name)
         async with anyio.create_task_group() as listening:
             async for record in run:
@@ -104,14 +103,16 @@ def _finished(result: Audit, records: Sequence[Record], *, folder: Path) -> Fini
     )
 
 
-async def _key(engine: LocalEngine, root: str) -> str:
-    """Return the key of the audit that was interrupted, or of the next one."""
+async def _run_of(engine: LocalEngine, order: Order) -> str:
+    """Return the audit of the root that was interrupted, or a new one."""
     number = 1
-    async for found in _audits(engine, root):
-        if found.key and not found.state.terminal and found.state not in _DEAD:
-            return found.key
+    async for found in _audits(engine, order.root):
+        if not found.state.terminal and found.state not in _STUCK:
+            return found.id
         number += 1
-    return f"{_prefix(root)}{number}"
+    # Two workers that come here at the same moment get the same run.
+    run = await engine.options(key=f"{_prefix(order.root)}{number}").start(audit, order)
+    return run.id
 
 
 async def _audits(engine: LocalEngine, root: str) -> AsyncIterator[RunSummary]:

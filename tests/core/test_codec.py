@@ -260,7 +260,7 @@ class Picky:
     x: int
 
     def __attrs_post_init__(self) -> None:
-        {}[self.x]  # noqa: B018  # a mistake in the user's class
+        raise KeyError(self.x)  # a mistake in the user's class
 
 
 def test_whatever_a_constructor_raises_is_a_codec_error() -> None:

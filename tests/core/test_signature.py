@@ -86,7 +86,7 @@ def test_minus_zero_is_not_the_default_zero() -> None:
 def test_a_default_that_is_no_value_of_its_type_is_still_a_default() -> None:
     missing = object()
 
-    async def odd(ctx: Context, x: int = None, y: str = missing) -> None: ...  # type: ignore[assignment]
+    async def odd(ctx: Context, x: int = None, y: str = missing) -> None: ...  # type: ignore  # noqa: RUF013
 
     signature = signature_of(odd, skip=1)
     assert signature.bind((), {}).raw == b"{}"
@@ -176,7 +176,7 @@ def test_parameters_without_names_are_refused(fn: Callable[..., Any]) -> None:
 def test_a_type_that_cannot_be_kept_names_its_parameter() -> None:
     async def unions(ctx: Context, x: list[int] | set[int]) -> None: ...
 
-    with pytest.raises(CodecError, match="Parameter 'x' of .*unions"):
+    with pytest.raises(CodecError, match=r"Parameter 'x' of .*unions"):
         signature_of(unions, skip=1)
 
 

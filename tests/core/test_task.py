@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from datetime import timedelta
+from enum import Enum
 from typing import Any, cast
 
 import attrs
@@ -96,17 +97,20 @@ def test_a_task_never_changes() -> None:
         made.name = "other"  # type: ignore[misc]  # that is the point
 
 
-def test_the_signature_is_read_on_first_use_so_that_later_names_count() -> None:
-    async def early(ctx: Context, x: Later) -> Later:
-        return x
+@task
+async def early(ctx: Context, x: Later) -> Later:
+    return x
 
-    made = task(early)
-    early.__globals__["Later"] = int
-    try:
-        assert made.signature.bind((3,), {}).raw == b'{"x":3}'
-        assert made.signature is made.signature
-    finally:
-        del early.__globals__["Later"]
+
+class Later(Enum):
+    """Defined after the task that names it, as in most modules."""
+
+    ONE = 1
+
+
+def test_the_signature_is_read_on_first_use_so_that_later_names_count() -> None:
+    assert early.signature.bind((Later.ONE,), {}).raw == b'{"x":1}'
+    assert early.signature is early.signature
 
 
 def blocking(ctx: Context) -> None: ...

@@ -69,7 +69,7 @@ def test_the_body_performs_only_what_no_equal_agent_can(candidates: list[Candida
             "least loaded of 2",
         ),
         ([("a", {"failed": 1}), ("b", {"load": 9})], "b", "next of 2 after a failure"),
-        ([("a", {"failed": 1}), ("", {})], "", "next of 2 after a failure"),
+        ([("a", {"failed": 1}), ("", {})], "", "no agent is left; the task's own body"),
     ],
 )
 def test_the_reason_says_what_decided(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = '''
+PROGRAM = """
 import sys
 from datetime import timedelta
 import anyio
@@ -41,7 +41,7 @@ async def main() -> None:
         print(await engine.options(key="one").run(root), flush=True)
 
 anyio.run(main)
-'''
+"""
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
@@ -72,7 +72,7 @@ def test_a_killed_process_loses_nothing_and_repeats_only_what_was_in_flight(
     lines = (tmp_path / "log").read_text().split("\n")[:-1]
     items = Counter(line.split()[0] for line in lines)
     assert len(items) == 200
-    assert len({line for line in lines}) == 200, "a call kept its key on every attempt"
+    assert len(set(lines)) == 200, "a call kept its key on every attempt"
     repeated = sum(count - 1 for count in items.values())
     assert repeated <= 5 * len(moments)
 

@@ -22,6 +22,7 @@ from astro import (
     RunFailedError,
     State,
     UnknownTaskError,
+    WaitingForAncestorError,
     agent,
     performs,
     task,
@@ -422,3 +423,24 @@ async def test_rule_34_an_undo_that_cannot_be_done_does_not_keep_the_others_from
         with pytest.raises(RunFailedError, match="no visa"):
             await run
     assert log == ["hotel"]
+
+
+async def test_rule_19_waiting_for_an_ancestor_raises(engine_of: OpenEngine) -> None:
+    found: list[str] = []
+
+    @task
+    async def child(ctx: Context, parent: str) -> None:
+        run = await engine.get(parent)
+        try:
+            await run
+        except WaitingForAncestorError as error:
+            found.append(error.remedy)
+
+    @task
+    async def root(ctx: Context) -> None:
+        await (await ctx.start(child, ctx.run_id))
+
+    async with engine_of(root, child) as engine:
+        with anyio.fail_after(5):
+            await engine.run(root)
+    assert found == ["Start the run without waiting for it."]

@@ -220,6 +220,10 @@ class TestBlockingCalls:
     def test_what_only_looks_like_blocking_is_not_found(self, text: str) -> None:
         assert facts_of(text).findings == ()
 
+    def test_a_method_of_that_name_hides_nothing(self) -> None:
+        text = "class C:\n    def open(self): pass\nasync def f(): open('x')\n"
+        assert finding_in(text).text == "open"
+
     def test_an_import_below_the_call_counts(self) -> None:
         text = "async def f():\n    import time\n    time.sleep(1)\n"
         assert finding_in(text).text == "time.sleep"

@@ -64,3 +64,18 @@ def test_a_worker_that_cannot_work_is_said_in_words(root: Path, tmp_path: Path) 
     assert ended.returncode == 1
     assert "Traceback" not in ended.stdout
     assert "no-database" in ended.stdout
+
+
+def test_what_was_interrupted_goes_on_whatever_else_is_asked_for(
+    root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "examples.audit", str(root), "--out", str(out), "--worker"]
+    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        assert any(b"package1" in line for line in worker.stdout)  # some files are read
+        worker.kill()
+    ended = demonstrate(root, "--out", out, "--patience", "0.2")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert re.search(r"goes on: \d+ calls answered from the journal", ended.stdout)
+    assert "400 findings in 200 files." in ended.stdout

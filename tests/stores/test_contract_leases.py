@@ -44,6 +44,16 @@ async def test_a_claim_tells_the_time_of_the_store(store: Any, clock: ManualCloc
     assert claimed.leases == ()
 
 
+async def test_a_claim_of_a_new_run_brings_its_first_entry(
+    store: Any, lease: Lease, clock: ManualClock
+) -> None:
+    assert lease.first == new_run().entry
+    await store.commit(lease, progress(lease))
+    clock.advance(2 * MINUTE)
+    (taken,) = await claim(store, SLOW)
+    assert taken.first is None
+
+
 async def test_a_run_has_one_owner(store: Any, lease: Lease) -> None:
     assert (lease.token, lease.seq, lease.failures) == (1, 1, 0)
     assert await claim(store, SLOW) == ()
@@ -135,7 +145,7 @@ async def test_an_expired_lease_that_nobody_took_is_renewed(
 ) -> None:
     clock.advance(2 * MINUTE)
     assert await claim(store, SLOW, offers=frozenset({"fly"})) == ()
-    assert list(await store.renew(FAST, duration=MINUTE)) == [lease]
+    assert list(await store.renew(FAST, duration=MINUTE)) == [replace(lease, first=None)]
     assert await claim(store, SLOW) == ()
 
 
@@ -154,7 +164,7 @@ async def test_renewing_returns_the_leases_that_are_left(
     await store.create(TENANT, new_run(2))
     (second,) = await claim(store)
     await store.release(lease)
-    assert list(await store.renew(FAST, duration=MINUTE)) == [second]
+    assert list(await store.renew(FAST, duration=MINUTE)) == [replace(second, first=None)]
     clock.advance(2 * MINUTE)
     await claim(store, SLOW)
     assert list(await store.renew(FAST, duration=MINUTE)) == []
@@ -220,7 +230,7 @@ async def test_releasing_an_old_lease_is_ignored(
     (taken,) = await claim(store, SLOW)
     await store.release(lease, wake_at=BEGINNING)
     assert await claim(store) == ()
-    assert list(await store.renew(SLOW, duration=MINUTE)) == [taken]
+    assert list(await store.renew(SLOW, duration=MINUTE)) == [replace(taken, first=None)]
 
 
 async def test_releasing_twice_is_harmless(store: Any, lease: Lease) -> None:

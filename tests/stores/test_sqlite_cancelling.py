@@ -1,5 +1,5 @@
 """Cancelling in the middle: whoever is cancelled learns the truth first, and nothing breaks."""
-# ruff: noqa: ASYNC110, B023, PT012  (threads end without telling; lambdas are called at once)
+# ruff: noqa: B023, PT012  (threads end without telling; lambdas are called at once)
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class KeptRun:
     def ended(self) -> bool:
         return self.phase is Phase.ENDED
 
-    def lease(self, owner: str) -> Lease:
+    def lease(self, owner: str, *, with_first: bool = False) -> Lease:
         """Return the newest lease, for its owner."""
         return Lease(
             tenant=self.tenant,
@@ -74,6 +74,7 @@ class KeptRun:
             head=self.head,
             priority=self.new.priority,
             failures=self.failures,
+            first=self.entries[0] if with_first and len(self.entries) == 1 else None,
         )
 
     def summary(self, now: datetime) -> RunSummary:

@@ -141,7 +141,7 @@ class MemoryStore:
         for run in runs:
             self._books.own(run, owner, now + duration)
         runs.sort(key=lambda run: (-run.new.priority, run.number))
-        return Claimed(at=now, leases=tuple(run.lease(owner) for run in runs))
+        return Claimed(at=now, leases=tuple(run.lease(owner, with_first=True) for run in runs))
 
     async def renew(self, owner: str, /, *, duration: timedelta) -> Sequence[Lease]:
         """Lengthen all leases of an owner that nobody took, expired ones too; return those."""

@@ -27,7 +27,7 @@ except ImportError:  # Windows
 
 __all__ = ["FileLock"]
 
-_PAUSES = (0.0005, 0.02)  # seconds between tries: the shortest and the longest
+_PAUSES = (0.0002, 0.002)  # seconds between tries: the shortest and the longest
 _DIGITS = 20  # of a process id
 
 

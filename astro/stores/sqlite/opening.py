@@ -47,15 +47,26 @@ def admit_path(path: Path) -> None:
             f"SQLite {sqlite3.sqlite_version} is too old; 3.38 is the oldest that will do.",
             remedy="Use a Python that brings a newer SQLite.",
         )
-    if not path.parent.is_dir():
+    if not _is_folder(path.parent):
         raise StoreUnavailableError(
             f"There is no folder {path.parent} for the store {path.name}.",
             remedy=f"Create it: mkdir -p {path.parent}",
         )
-    if path.is_dir():
+    if _is_folder(path):
         raise StoreUnavailableError(
             f"{path} is a folder.", remedy="Name a file in it, as in runs.db."
         )
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder, without opening it if it is a database."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # one that may not be listed
+    return True
 
 
 def create_file(path: Path) -> None:

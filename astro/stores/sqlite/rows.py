@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from astro.core.messages import Message, Posted, decode_message, encode_message
 from astro.core.protocols import Commit, Lease, NewRun, RunSummary
-from astro.core.records import State
+from astro.core.records import Entry, State
 from astro.stores.admission import blobs_named
 
 __all__ = [
@@ -164,7 +164,7 @@ def release_row(lease: Lease, wake_at: datetime | None) -> Row:
 
 
 def lease_of(row: Sequence[Any], owner: str) -> Lease:
-    """Return the lease of a row."""
+    """Return the lease of a row, which may end with a number and the body of the only entry."""
     tenant, run, task, token, seq, head, priority, failures = row[:8]
     return Lease(
         tenant=tenant,
@@ -176,6 +176,8 @@ def lease_of(row: Sequence[Any], owner: str) -> Lease:
         head=head,
         priority=priority,
         failures=failures,
+        # A run's only entry is its first one, whose hash is the head.
+        first=Entry(1, row[9], head, 0) if len(row) > 9 and row[9] is not None else None,
     )
 
 

@@ -143,7 +143,9 @@ update runs set
 where exists (select 1 from schema_1) and number in (
     select number from places order by place, lap, tenant limit :limit
 )
-returning {_LEASE}, number
+returning {_LEASE}, number, case when seq = 1 then (
+    select body from entries where place = (runs.number << 28) + 1
+) end
 """
 
 INBOX: Final = """

@@ -16,9 +16,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, Literal, Self
 
-import anyio
-import sniffio
-
 from astro.core.clock import Clock, SystemClock
 from astro.core.errors import (
     RunNotFoundError,
@@ -60,12 +57,11 @@ from astro.stores.sqlite.rows import (
     run_row,
 )
 from astro.stores.sqlite.session import Session
+from astro.stores.sqlite.watching import wait_for_news
 
 __all__ = ["SqliteStore"]
 
 _MICRO: Final = timedelta(microseconds=1)
-_POLL: Final = 0.05  # seconds between looks for the changes of other processes
-_FAMILIES: Final = 200  # families that are removed in one transaction
 
 
 class SqliteStore:
@@ -117,10 +113,12 @@ class SqliteStore:
     # --- Opening -----------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        if sniffio.current_async_library() != "asyncio":
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError as error:
             raise StoreUnavailableError(
                 "SqliteStore needs asyncio.", remedy="Run under asyncio, or use MemoryStore."
-            )
+            ) from error
         self._users += 1
         if self._session is None:
             self._session = self._new_session()
@@ -294,31 +292,7 @@ class SqliteStore:
 
     async def wait(self, /, *, timeout: timedelta) -> None:
         """Return when something may have become claimable or been posted, or time is up."""
-        if self._bell.news():
-            await self._bell.wait(timeout=timeout)
-            return
-        after = {"after": micros(self._bell.since())}
-        ((due,),) = await self._open.readers.fetch(sql.NEXT_DUE, after)
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._look)
-            await self._bell.wait(timeout=timeout, due=None if due is None else moment(due))
-            group.cancel_scope.cancel()
-
-    async def _look(self) -> None:
-        """Ring when another process, or another store on the same file, has changed it."""
-        session = self._open
-        while True:
-            try:
-                operation = session.writer.submit(verbs.VERSION)
-                await operation.waiter  # it reads, so nobody needs its outcome when cancelled
-                version = operation.outcome()
-            except StoreError:
-                self._bell.ring()  # whoever waits claims next, and learns what is the matter
-                return
-            if version != session.version:
-                session.version = version
-                self._bell.ring()
-            await anyio.sleep(_POLL)
+        await wait_for_news(self._open, self._bell, timeout=timeout)
 
     # --- Results and blobs -------------------------------------------------------------------
 
@@ -362,15 +336,11 @@ class SqliteStore:
 
         Keys that callers chose stay taken. Blobs that no run refers to go after their grace.
         """
-        old = micros(self._clock.now() - older_than)
         session = self._open
-        families = [row[0] for row in await session.readers.fetch(upkeep.FAMILIES, {"old": old})]
-        count = 0
-        for first in range(0, len(families), _FAMILIES):
-            doomed = {"families": json.dumps(families[first : first + _FAMILIES]), "old": old}
-            count += await session.writer.submit(upkeep.PRUNE, value=doomed).truth()
-        await session.writer.submit(upkeep.SWEEP, value=self._grace // _MICRO).truth()
-        return count
+        old = micros(self._clock.now() - older_than)
+        return await upkeep.prune_store(
+            session.readers, session.writer, old=old, grace=self._grace // _MICRO
+        )
 
     async def check(self) -> StoreCheck:
         """Verify the file and the hash chain of every run."""

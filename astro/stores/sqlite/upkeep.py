@@ -19,13 +19,15 @@ from astro.stores.sqlite.opening import close_quietly, open_reader
 from astro.stores.sqlite.operations import Alone, Operation
 from astro.stores.sqlite.readers import Readers
 from astro.stores.sqlite.refusals import refusal
+from astro.stores.sqlite.writer import Writer
 
-__all__ = ["FAMILIES", "PRUNE", "SWEEP", "back_up", "check_store"]
+__all__ = ["back_up", "check_store", "prune_store"]
 
 _MANY: Final = 1_000  # entries that are verified at a time
+_PART: Final = 200  # families that are removed in one transaction
 
 # Families that have ended as a whole; the writer asks again before it removes them.
-FAMILIES: Final = """
+_FAMILIES: Final = """
 select distinct family from runs r where phase = 3 and updated_at <= :old and not exists (
     select 1 from runs where family = r.family and (phase < 3 or updated_at > :old)
 )
@@ -79,11 +81,19 @@ async def _sweep(db: aiosqlite.Connection, operation: Operation, now: int) -> ob
     return None
 
 
-PRUNE: Final = Alone("prune", _prune)
-"""Removes families; takes `{"families": ..., "old": ...}` and gives how many runs."""
+_PRUNE: Final = Alone("prune", _prune)
+_SWEEP: Final = Alone("sweep", _sweep)
 
-SWEEP: Final = Alone("sweep", _sweep)
-"""Removes blobs that no run refers to, and results that have expired; takes the grace."""
+
+async def prune_store(readers: Readers, writer: Writer, *, old: int, grace: int) -> int:
+    """Remove families that ended before a moment, and blobs that nobody refers to."""
+    families = [row[0] for row in await readers.fetch(_FAMILIES, {"old": old})]
+    count = 0
+    for first in range(0, len(families), _PART):
+        part = {"families": json.dumps(families[first : first + _PART]), "old": old}
+        count += await writer.submit(_PRUNE, value=part).truth()
+    await writer.submit(_SWEEP, value=grace).truth()
+    return count
 
 
 async def back_up(path: Path, target: Path) -> None:
@@ -103,7 +113,7 @@ async def back_up(path: Path, target: Path) -> None:
         raise refusal(error, target) from error
     finally:
         await close_quietly(db)
-        partial.unlink(missing_ok=True)
+        await anyio.to_thread.run_sync(lambda: partial.unlink(missing_ok=True))
 
 
 def _reserve(target: Path, partial: Path) -> None:

@@ -1,0 +1,76 @@
+"""ASTRO's own stores as settings know them: a configuration, and what makes the part of it.
+
+Third-party parts are the same by shape: something to call with its `Config`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import attrs
+from attrs.validators import ge, gt, le
+
+from astro.core.protocols import Store
+from astro.setup.plugins import load
+
+__all__ = ["MEMORY", "SQLITE", "MemoryConfig", "Recipe", "SqliteConfig"]
+
+_ZERO: Final = timedelta(0)
+
+
+@attrs.frozen
+class Recipe:
+    """What makes a part of its configuration."""
+
+    Config: type[Any]
+    make: Callable[[Any], Any]
+
+    def __call__(self, config: Any) -> Any:
+        """Return the part."""
+        return self.make(config)
+
+
+@attrs.frozen(kw_only=True)
+class SqliteConfig:
+    """The store in one SQLite file; see `SqliteStore`.
+
+    Attributes:
+        path: The file, relative to the file of settings.
+        synchronous: `FULL` to survive the loss of power, `NORMAL` to be faster.
+        readers: How many connections read.
+        lock_timeout: How long to wait for another process that is writing.
+        patience: How long to wait for the disk.
+        blob_grace: How long a blob that no run refers to is kept.
+    """
+
+    path: Path
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    readers: int = attrs.field(default=2, validator=[ge(1), le(16)])
+    lock_timeout: timedelta = attrs.field(default=timedelta(seconds=10), validator=ge(_ZERO))
+    patience: timedelta = attrs.field(default=timedelta(seconds=60), validator=gt(_ZERO))
+    blob_grace: timedelta = attrs.field(default=timedelta(days=1), validator=ge(_ZERO))
+
+
+@attrs.frozen(kw_only=True)
+class MemoryConfig:
+    """The store in memory; nothing outlives the process."""
+
+    blob_grace: timedelta = attrs.field(default=timedelta(days=1), validator=ge(_ZERO))
+
+
+def _sqlite(config: SqliteConfig) -> Store:
+    options = {f.name: getattr(config, f.name) for f in attrs.fields(SqliteConfig)}
+    made: Store = load("astro.stores.sqlite:SqliteStore")(options.pop("path"), **options)
+    return made
+
+
+def _memory(config: MemoryConfig) -> Store:
+    made: Store = load("astro.stores.memory:MemoryStore")(blob_grace=config.blob_grace)
+    return made
+
+
+SQLITE: Final = Recipe(SqliteConfig, _sqlite)
+MEMORY: Final = Recipe(MemoryConfig, _memory)
