@@ -117,9 +117,9 @@ def test_importing_leaves_signals_and_warnings_of_the_host_alone() -> None:
     told_by(
         f"""
         import signal, warnings
-        before = [signal.getsignal(s) for s in signal.valid_signals()], list(warnings.filters)
+        was = [signal.getsignal(s) for s in signal.valid_signals()], list(warnings.filters)
         {HELLO}
-        after = [signal.getsignal(s) for s in signal.valid_signals()], list(warnings.filters)
-        assert before == after
+        now = [signal.getsignal(s) for s in signal.valid_signals()], list(warnings.filters)
+        assert was == now
         """
     )

@@ -535,6 +535,14 @@ class Run(Protocol[R_co]):
 
     async def fork(self, *, at: int | None = None) -> Run[R_co]: ...
 
+    async def diff(self, other: Any, /) -> Sequence[object]: ...
+
+    async def explain(self, call: str) -> str: ...
+
+    async def to_svg(self) -> str: ...
+
+    async def to_mermaid(self) -> str: ...
+
 
 class Engine(Protocol):
     """Owns runs: claims, decides, dispatches, commits."""
@@ -556,7 +564,14 @@ class Engine(Protocol):
         ...
 
     async def runs(
-        self, *, limit: int = 50, after: str | None = None, unfinished: bool = False
+        self,
+        *,
+        limit: int = 50,
+        after: str | None = None,
+        unfinished: bool = False,
+        task: str | None = None,
+        key: str | None = None,
+        states: frozenset[State] | None = None,
     ) -> Page[RunSummary]: ...
 
     def options(

@@ -7,7 +7,7 @@ Resolving one looks up keys and indices and nothing else: no attribute, no call,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeAlias
 
 import msgspec
@@ -32,6 +32,7 @@ __all__ = [
     "located",
     "references",
     "rewritten",
+    "settle",
 ]
 
 Part: TypeAlias = str | int
@@ -335,7 +336,8 @@ def located(
     elif isinstance(value, Text):
         yield from ((path, part) for part in value.parts if isinstance(part, Reference))
     elif isinstance(value, Composed):
-        for key, item in zip(value.keys or range(len(value.items)), value.items, strict=True):
+        keys: Sequence[Part] = value.keys or range(len(value.items))
+        for key, item in zip(keys, value.items, strict=True):
             yield from located(item, (*path, key))
     elif isinstance(value, Condition):
         plural = value.verb not in ("true", "not")
@@ -364,3 +366,19 @@ def rewritten(value: Any, change: Callable[[Reference], Reference]) -> Any:
             parts=tuple(rewritten(one, change) for one in value.parts),
         )
     return value
+
+
+def settle(reference: Reference, known: Collection[str]) -> Reference:
+    """Return a reference that names what is known: `a.b` of a placeholder may be a part of `a`.
+
+    Longer names win; that no name is the beginning of another is for the workflow to check.
+    """
+    parts = reference.name.split(".")
+    for end in range(len(parts), 0, -1):
+        name = ".".join(parts[:end])
+        if name in known or (end == 1 and name == ITEM):
+            found = Reference(name)
+            for part in (*parts[end:], *reference.path):
+                found = found[part]
+            return found
+    return reference

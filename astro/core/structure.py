@@ -15,7 +15,16 @@ import msgspec
 
 from astro.core.errors import nearest
 from astro.core.node import Input, Node
-from astro.core.references import ITEM, Expression, Part, Reference, located, references, rewritten
+from astro.core.references import (
+    ITEM,
+    Expression,
+    Part,
+    Reference,
+    located,
+    references,
+    rewritten,
+    settle,
+)
 
 __all__ = [
     "Edges",
@@ -72,7 +81,7 @@ def settled(node: Node, known: Collection[str]) -> Node:
         return node
 
     def change(one: Reference) -> Reference:
-        return _settled(one, known)
+        return settle(one, known)
 
     return attrs.evolve(
         node,
@@ -86,20 +95,8 @@ def settled(node: Node, known: Collection[str]) -> Node:
 
 def settled_output(output: Expression | None, known: Collection[str]) -> Expression | None:
     """Return the output with references that name what is known."""
-    found: Expression | None = rewritten(output, lambda one: _settled(one, known))
+    found: Expression | None = rewritten(output, lambda one: settle(one, known))
     return found
-
-
-def _settled(reference: Reference, known: Collection[str]) -> Reference:
-    parts = reference.name.split(".")
-    for end in range(len(parts), 0, -1):
-        name = ".".join(parts[:end])
-        if name in known or (end == 1 and name == ITEM):
-            found = Reference(name)
-            for part in (*parts[end:], *reference.path):
-                found = found[part]
-            return found
-    return reference
 
 
 def edges_of(nodes: Iterable[Node]) -> dict[str, Edges]:

@@ -36,14 +36,9 @@ def layers_of(count: int, edges: Sequence[tuple[int, int]], cap: int) -> list[in
     layer = [0] * count
     room: list[int] = []
     skip: list[int] = []  # from a full row to one that may have room
-    alone = [one for one in order if not above[one] and not below[one]]
     for one in order:
-        if above[one] or below[one]:
-            first = max((layer[other] + 1 for other in above[one]), default=0)
-            layer[one] = _first_free(first, room, skip, cap)
-    last = len(room)
-    for one in alone:  # in rows of their own, out of the way
-        layer[one] = _first_free(last, room, skip, cap)
+        first = max((layer[other] + 1 for other in above[one]), default=0)
+        layer[one] = _first_free(first, room, skip, cap)
     _sink(order, above, below, layer, room)
     return _without_gaps(layer)
 

@@ -8,14 +8,14 @@ in the tool tip of its box.
 from __future__ import annotations
 
 import math
-
 from collections.abc import Container, Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
 from astro.core.records import State
 from astro.drawing.graph import Graph, GraphNode, Link
-from astro.drawing.layout import Box, GraphTooLargeError, Layout, Point, Route, lay_out
+from astro.drawing.layout import Box, GraphTooLargeError, Layout, Route, lay_out
+from astro.drawing.parts import Point
 from astro.drawing.theme import FONT, LIGHT, STYLE, SYMBOLS
 from astro.drawing.words import clip, escape, width_of
 

@@ -47,15 +47,15 @@ class Divergence:
         for record in state.diverged:
             self.accept(record.missing)
 
-    def asked(self, request: Request) -> None:
+    def asked(self, parent: str, call: str) -> None:
         """Take note that a call was asked for."""
         if self._missing:
             self._asked += 1
-            below = self._missing.get(request.parent)
+            below = self._missing.get(parent)
             if below is not None:
-                below.pop(request.id, None)
+                below.pop(call, None)
                 if not below:
-                    del self._missing[request.parent]
+                    del self._missing[parent]
 
     def asked_again(self, parent: str) -> None:
         """Expect nothing of a call's earlier attempts once a new attempt of it began."""

@@ -46,7 +46,7 @@ from astro.engine.timers import seconds_until
 if TYPE_CHECKING:
     from astro.engine.owned import OwnedRun
 
-__all__ = ["CallPolicy", "Request", "ask", "perform"]
+__all__ = ["CallPolicy", "Request", "ask", "perform", "recalled"]
 
 _UNGUARDED = frozenset({Effect.READ, Effect.WRITE})
 
@@ -88,7 +88,7 @@ async def ask(parent: Attempt, request: Request) -> Any:
     run = parent.run
     run.require_open()
     memory = run.state.calls.get(request.id)
-    run.divergence.asked(request)
+    run.divergence.asked(request.parent, request.id)
     if memory is not None:
         if memory.abandoned:
             # It stays pending until it is cancelled again, and is never dispatched.

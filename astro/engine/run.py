@@ -234,7 +234,7 @@ class RunHandle(Generic[R_co]):
             task=run.task,
         )
 
-    async def diff(self, other: RunHandle[Any]) -> list[Difference]:
+    async def diff(self, other: RunHandle[Any], /) -> list[Difference]:
         """Return the calls in which two runs differ."""
         return diff(await self._records(), await other._records())
 
@@ -261,8 +261,3 @@ class RunHandle(Generic[R_co]):
         if records:
             bundle["image/svg+xml"] = to_svg(graph_of_run(records))
         return bundle
-
-
-def any_result() -> Codec[Any]:
-    """Return the codec of a run whose task is not known here."""
-    return Codec(Any)

@@ -36,6 +36,7 @@ class Slots:
         self._cap = limits.attempts
         self._caps = dict(caps)
         self._used = dict.fromkeys(caps, 0)
+        self._waiting = dict.fromkeys(caps, 0)
         self._turns: Turns[_Waiter] = Turns(limits.age)
         self._clock = clock
 
@@ -49,8 +50,8 @@ class Slots:
         return tuple(name for name in names if name in self._caps)
 
     def load(self, name: str) -> int:
-        """Return how much of a limit is used."""
-        return self._used.get(name, 0)
+        """Return how many attempts count against a limit, those that wait for it included."""
+        return self._used.get(name, 0) + self._waiting.get(name, 0)
 
     async def take(self, needs: tuple[str, ...], *, tenant: str, priority: int) -> None:
         """Return when an attempt with these needs may run."""
@@ -58,6 +59,8 @@ class Slots:
             self._count(needs, 1)
             return
         waiter = _Waiter(needs)
+        for name in needs:
+            self._waiting[name] += 1
         self._turns.push(
             waiter, tenant=tenant, needs=needs, priority=priority, since=self._clock.now()
         )
@@ -70,6 +73,9 @@ class Slots:
                 # Cancelled at the very moment the slot was granted: nobody would give it back.
                 self.give(needs)
             raise
+        finally:
+            for name in needs:
+                self._waiting[name] -= 1
 
     def seize(self, needs: tuple[str, ...]) -> None:
         """Count an attempt in that is ending and must not wait for its turn."""

@@ -11,7 +11,7 @@ import anyio
 
 from astro.core.clock import Clock
 
-__all__ = ["Timers"]
+__all__ = ["Timers", "seconds_until"]
 
 
 class Timers:

@@ -62,18 +62,7 @@ class Verbs:
         id = engine.new_id()
         watch = engine.watch(id)
         await engine.room(id)
-        run = new_run(
-            parts=engine.parts,
-            tenant=said.tenant,
-            task=offered,
-            bound=bound,
-            id=id,
-            priority=said.priority,
-            key=said.key,
-            deadline=said.deadline,
-            budget=said.budget,
-            strict=said.strict,
-        )
+        run = new_run(engine.parts, said, offered, bound, id=id)
         kept = id
         try:
             kept = await engine.store.create(said.tenant, run)
@@ -116,10 +105,13 @@ class Verbs:
         after: str | None = None,
         unfinished: bool = False,
         task: str | None = None,
+        key: str | None = None,
         states: frozenset[State] | None = None,
     ) -> Page[RunSummary]:
         """Return runs of the tenant, newest first."""
-        query = RunQuery(limit=limit, after=after, unfinished=unfinished, task=task, states=states)
+        query = RunQuery(
+            limit=limit, after=after, unfinished=unfinished, task=task, key=key, states=states
+        )
         found: Page[RunSummary] = await self._engine.store.runs(self._said.tenant, query)
         return found
 

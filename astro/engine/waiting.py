@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import msgspec
 
 from astro.core.codec import codec_of, json_schema, to_json
 from astro.core.errors import (
@@ -19,6 +20,7 @@ from astro.core.errors import (
     RunFailedError,
     TaskTimeoutError,
 )
+from astro.core.policy import RunOptions
 from astro.core.records import (
     UNSET,
     AnsweredRecord,
@@ -46,6 +48,23 @@ if TYPE_CHECKING:
 __all__ = ["LiveChild", "ask_person", "fan_out", "sleep", "spend", "start_child"]
 
 
+class Fan(msgspec.Struct):
+    """Many calls of one task, as `map` asks for them.
+
+    Attributes:
+        results: In the order of the items.
+        todo: Places of those that the journal does not answer.
+    """
+
+    task: Task[..., Any]
+    bounds: Sequence[Bound]
+    identities: Sequence[str]
+    place: str
+    policy: CallPolicy
+    results: list[Any]
+    todo: list[int]
+
+
 async def fan_out(
     attempt: Attempt,
     task: Task[..., Any],
@@ -59,45 +78,53 @@ async def fan_out(
 
     The first failure cancels the calls in flight, which are then abandoned, and is raised.
     """
-    run = attempt.run
-    results: list[Any] = [None] * len(bounds)
-    todo: list[int] = []
-    for index, identity in enumerate(identities):
-        memory = run.state.calls.get(identity)
+    fan = Fan(task, bounds, identities, place, policy, [None] * len(bounds), [])
+    await _recall(attempt, fan)
+    workers = min(limit, len(fan.todo))
+    attempt.run.journal.crowd += workers
+    try:
+        if workers:
+            await _work_off(attempt, fan, workers)
+    finally:
+        attempt.run.journal.crowd -= workers
+    return fan.results
+
+
+async def _recall(attempt: Attempt, fan: Fan) -> None:
+    """Answer from the journal what it knows, before anything is dispatched."""
+    for index, identity in enumerate(fan.identities):
+        memory = attempt.run.state.calls.get(identity)
         if memory is None or memory.state is not State.DONE or memory.abandoned:
             if memory is not None and memory.state is State.FAILED and memory.failure is not None:
-                raise rebuilt(task, identity, memory.failure)
-            todo.append(index)
+                raise rebuilt(fan.task, identity, memory.failure)
+            fan.todo.append(index)
         else:
-            results[index] = await run.recalled(task, memory)
-    rest = iter(todo)
-    error: BaseException | None = None
-    workers = min(limit, len(todo))
-    if not workers:
-        return results
-    run.journal.crowd += workers
-    try:
-        async with anyio.create_task_group() as group:
+            attempt.run.divergence.asked(attempt.call, identity)
+            fan.results[index] = await attempt.run.recalled(fan.task, memory)
 
-            async def work() -> None:
-                nonlocal error
-                for index in rest:
-                    try:
-                        results[index] = await run.ask(
-                            attempt, task, bounds[index], identities[index], place, policy
-                        )
-                    except Exception as failure:
-                        error = error or failure
-                        group.cancel_scope.cancel()
-                        return
 
-            for _ in range(workers):
-                group.start_soon(work)
-    finally:
-        run.journal.crowd -= workers
-    if error is not None:
-        raise error
-    return results
+async def _work_off(attempt: Attempt, fan: Fan, workers: int) -> None:
+    """Ask for the rest, each worker for one call after another."""
+    rest = iter(fan.todo)
+    errors: list[Exception] = []
+    async with anyio.create_task_group() as group:
+
+        async def work() -> None:
+            for index in rest:
+                bound, identity = fan.bounds[index], fan.identities[index]
+                try:
+                    fan.results[index] = await attempt.run.ask(
+                        attempt, fan.task, bound, identity, fan.place, fan.policy
+                    )
+                except Exception as error:
+                    errors.append(error)
+                    group.cancel_scope.cancel()
+                    return
+
+        for _ in range(workers):
+            group.start_soon(work)
+    if errors:
+        raise errors[0]
 
 
 async def sleep(attempt: Attempt, identity: str, duration: timedelta | datetime) -> None:
@@ -225,20 +252,14 @@ async def start_child(
     if memory is not None and memory.run is not None:
         return LiveChild(attempt, task, identity, memory.run)
     child = derive("child", run.id, identity, size=16).hex()
-    run.journal.create(
-        new_run(
-            parts=run.parts,
-            tenant=run.tenant,
-            task=task,
-            bound=bound,
-            id=child,
-            key=identity,
-            namespace=run.id,
-            priority=policy.priority or attempt.priority,
-            deadline=attempt.deadline,
-            parent=(run.id, identity),
-        )
+    said = RunOptions(
+        tenant=run.tenant,
+        key=identity,
+        priority=policy.priority or attempt.priority,
+        deadline=attempt.deadline,
     )
+    origin = (run.id, identity)
+    run.journal.create(new_run(run.parts, said, task, bound, id=child, parent=origin))
     run.journal.append(
         ChildStartedRecord,
         call=identity,

@@ -43,7 +43,7 @@ from astro.core.records import (
     as_bytes,
 )
 
-__all__ = ["JsonFormatter", "LogObserver", "TextFormatter", "configure_logging"]
+__all__ = ["JsonFormatter", "LogObserver", "TextFormatter", "configure_logging", "sentence"]
 
 _LOGGER: Final = logging.getLogger("astro.run")
 _FIELDS: Final = ("run", "task", "call", "attempt", "tenant", "trace_id")
@@ -84,7 +84,7 @@ class LogObserver:
             task = self._task_of(run, record)
             level = max(self._level, _unusual(record))
             if self._logger.isEnabledFor(level):
-                said = f"{task} {_told(record)}" if task else _told(record)
+                said = f"{task} {sentence(record)}" if task else sentence(record)
                 self._logger.log(
                     level, "%s", _one_line(said), extra=self._fields(tenant, run, task, record)
                 )
@@ -142,8 +142,8 @@ def _unusual(record: Record) -> int:
             return logging.NOTSET
 
 
-def _told(record: Record) -> str:
-    """Return what a record says, without its values."""
+def sentence(record: Record) -> str:
+    """Return what a record says of the task it is about, in words and without its values."""
     match record:
         case CreatedRecord(key=key):
             return f"was accepted with key {key}" if key else "was accepted"

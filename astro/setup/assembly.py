@@ -26,11 +26,12 @@ from astro.core.workflow import Workflow
 from astro.engine.local import LocalEngine
 from astro.observers.log import LogObserver
 from astro.setup import plugins
+from astro.setup.builtin import SqliteConfig
 from astro.setup.decoding import FAULTY, Place, Report, decode, reason
 from astro.setup.settings import AgentSettings, PartSettings, Settings, draft_settings
 from astro.setup.workflows import load_workflows
 
-__all__ = ["Assembly", "assemble", "gather", "offered", "open_engine", "store_of"]
+__all__ = ["Assembly", "assemble", "gather", "offered", "open_engine", "store_file", "store_of"]
 
 
 @attrs.frozen(kw_only=True)
@@ -126,6 +127,18 @@ def store_of(settings: Settings) -> Store:
     return store
 
 
+def store_file(settings: Settings) -> Path | None:
+    """Return the file that the store is, if it is one.
+
+    Raises:
+        SettingsError: The store cannot be found or configured.
+    """
+    report = settings.report.copy()
+    _, config = _recipe(plugins.STORES, settings.store, ("store",), report)
+    report.settle()
+    return config[0].path if config and isinstance(config[0], SqliteConfig) else None
+
+
 def _store(settings: Settings, report: Report) -> Any:
     return _part(plugins.STORES, settings.store, ("store",), report)
 
@@ -181,21 +194,25 @@ def _beside(group: str, part: PartSettings | None, name: str, report: Report) ->
 
 
 def _part(group: str, part: PartSettings, place: Place, report: Report) -> Any:
-    """Return a store, sandbox or executor; `name:argument` fills its first field."""
+    """Return a store, sandbox or executor."""
+    make, config = _recipe(group, part, place, report)
+    return _made(make, config, part.config, place, report)
+
+
+def _recipe(group: str, part: PartSettings, place: Place, report: Report) -> tuple[Any, Any]:
+    """Return what makes a part, and its arguments; `name:argument` fills its first field."""
     use, config = part.use, dict(part.config)
     name, colon, argument = use.partition(":")
     short = bool(colon) and "." not in name and name in plugins.names(group)
-    made = _found(group, name if short else use, place, report)
-    if made is FAULTY:
-        return None
-    if short:
-        kind = getattr(made, "Config", None)
+    make = _found(group, name if short else use, place, report)
+    if make is not FAULTY and short:
+        kind = getattr(make, "Config", None)
         fields = [field.alias for field in attrs.fields(kind)] if kind else []
         if not fields or not argument:
             report.add(place, f"{name} takes {'an' if fields else 'no'} argument after the colon")
-            return None
+            return FAULTY, FAULTY
         config = {fields[0]: argument} | config
-    return _configured(made, config, place, report)
+    return make, _config(make, config, place, report)
 
 
 def _agent(name: str, agent: AgentSettings, place: Place, report: Report) -> list[Any]:
@@ -206,7 +223,9 @@ def _agent(name: str, agent: AgentSettings, place: Place, report: Report) -> lis
         if agent.config:
             report.add((*place, "config"), f"{agent.use} is an agent already and takes no config")
     else:
-        made = _configured(made, agent.config, (*place, "config"), report, name=name)
+        inner = (*place, "config")
+        config = _config(made, agent.config, inner, report)
+        made = _made(made, config, agent.config, inner, report, name=name)
     if made is FAULTY:
         return []
     if not isinstance(made, Agent):
@@ -249,24 +268,30 @@ def _loaded(load: Any, name: str, place: Place, report: Report) -> Any:
     return FAULTY
 
 
-def _configured(
-    make: Any, config: Mapping[str, Any], place: Place, report: Report, **named: Any
-) -> Any:
-    """Return what a class or function makes of its configuration."""
+def _config(make: Any, given: Mapping[str, Any], place: Place, report: Report) -> Any:
+    """Return the arguments that a configuration is: one of the class's `Config`, or none."""
+    if make is FAULTY:
+        return FAULTY
     kind = getattr(make, "Config", None)
     if not callable(make) or (kind is not None and not attrs.has(kind)):
         report.add(place, "its `Config` is no attrs class" if callable(make) else "it is no class")
         return FAULTY
-    if kind is None and config:
-        report.add(place, "it declares no `Config`, so it takes no configuration")
-        return FAULTY
-    decoded = () if kind is None else (decode(kind, config, place, report),)
-    if FAULTY in decoded:
+    if kind is None:
+        if given:
+            report.add(place, "it declares no `Config`, so it takes no configuration")
+        return FAULTY if given else ()
+    decoded = decode(kind, given, place, report)
+    return FAULTY if decoded is FAULTY else (decoded,)
+
+
+def _made(make: Any, config: Any, given: Any, place: Place, report: Report, **named: Any) -> Any:
+    """Return the part that a class or function makes of its configuration."""
+    if config is FAULTY:
         return FAULTY
     try:
-        return make(*decoded, **named)
+        return make(*config, **named)
     except Exception as error:
-        report.add(place, f"making it fails with {type(error).__name__}: {reason(error, config)}")
+        report.add(place, f"making it fails with {type(error).__name__}: {reason(error, given)}")
         return FAULTY
 
 

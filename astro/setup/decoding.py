@@ -165,7 +165,11 @@ def _class(kind: type[Any], value: Any, place: Place, report: Report) -> Any:
     if not isinstance(value, Mapping):
         report.add(place, f"expected a mapping of {_listed(_names(kind))}, got {_shown(value)}")
         return FAULTY
-    hints = get_type_hints(kind, include_extras=True)
+    try:
+        hints = get_type_hints(kind, include_extras=True)
+    except NameError as error:
+        report.add(place, f"an annotation of {kind.__qualname__} cannot be resolved: {error}")
+        return FAULTY
     fields = {field.alias: field for field in attrs.fields(kind) if field.init}
     sound = True
     given: dict[str, Any] = {}
@@ -349,7 +353,10 @@ def reason(error: Exception, value: Any) -> str:
         return f"{type(error).__name__} about a value from the environment"
     if isinstance(error, AstroError):
         return f"{error.problem} {error.remedy}".strip()
-    return str(error.args[0]) if error.args else type(error).__name__
+    first = error.args[0] if error.args else None
+    # Validators of attrs carry more than their sentence.
+    plain = isinstance(error, TypeError | ValueError) and isinstance(first, str)
+    return (str(first) if plain else str(error)) or type(error).__name__
 
 
 def _is_held(value: Any) -> bool:

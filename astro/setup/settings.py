@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, Literal, get_type_hints
 
@@ -154,11 +155,17 @@ def read_settings(
 
 
 def draft_settings(
-    path: str | Path | None = None, *, environ: Mapping[str, str] | None = None
+    path: str | Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    given: Mapping[str, str] | None = None,
 ) -> Settings:
     """Return the settings as far as they are sound; what is wrong is in their report.
 
     So that whoever finds the parts can add to it and report everything at once.
+
+    Args:
+        given: Settings by name that override everything, as the options of a command do.
 
     Raises:
         SettingsError: The file cannot be read at all.
@@ -175,6 +182,9 @@ def draft_settings(
         report.add((), f"expected a mapping with {', '.join(_NAMES)}")
         data = {}
     merged = _overridden(drop_elsewhere(data, report), environ, variables, report)
+    for name, text in (given or {}).items():
+        merged[name] = Held(f"--{name}", text)
+        variables[(name,)] = f"--{name}"
     return _decoded(merged, environ, report)
 
 
@@ -237,7 +247,8 @@ def _refuse_references(data: Mapping[str, Any], report: Report) -> None:
 
 
 def _spelled_variable(place: Place) -> str:
-    return _PREFIX + "__".join(_upper(str(part)) for part in place)
+    names = takewhile(lambda part: isinstance(part, str), place)
+    return _PREFIX + "__".join(_upper(str(part)) for part in names)
 
 
 def _texts(value: Any, place: Place) -> list[tuple[Place, str]]:

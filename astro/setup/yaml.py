@@ -231,7 +231,7 @@ def _read_toml(text: str | bytes, *, source: str) -> Document:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))
-        line = found[1] if found else "1"
+        line = found[1] if found else text.rstrip().count("\n") + 1  # "at end of document"
         reason = re.sub(r" \(at .*\)", "", str(error))
         raise SettingsError(source, [f"line {line}: {reason}"]) from error
     except (RecursionError, ValueError) as error:

@@ -350,3 +350,32 @@ async def test_two_engines_share_the_runs_of_one_store(store_of: Callable[[], An
         for run in runs:
             kinds = [r.kind async for r in run]
             assert kinds.count("finished") == 1
+
+
+async def test_rule_10_items_of_a_map_that_the_journal_answers_were_asked_for(
+    engine_of: OpenEngine,
+) -> None:
+    hold = Hold()
+    done: list[int] = []
+
+    @task
+    async def work(ctx: Context, item: int) -> int:
+        done.append(item)
+        return item
+
+    @task
+    async def root(ctx: Context) -> int:
+        total = sum(await ctx.map(work, range(5)))
+        await hold()
+        return total + await ctx.call(work, 100)
+
+    async with engine_of(work, root) as engine:
+        run = await engine.options(strict=True).start(root)
+        await hold.reached.wait()
+    hold.release()
+    async with engine_of(work, root) as engine:
+        again = await engine.get(run.id)
+        with anyio.fail_after(5):
+            assert await again == 110
+        assert "diverged" not in [r.kind async for r in again]
+    assert sorted(done) == [0, 1, 2, 3, 4, 100]

@@ -13,7 +13,7 @@ import pytest
 
 from astro import Context, RunFailedError, SettingsError, SqliteStore, open_engine, task
 from astro.setup import plugins
-from astro.setup.assembly import Assembly, assemble, gather, store_of
+from astro.setup.assembly import Assembly, assemble, gather, store_file, store_of
 from astro.setup.settings import (
     AgentSettings,
     PartSettings,
@@ -123,8 +123,8 @@ agents:
         "line 8, agents.rev.config.patience: 'soon' is no duration. Write seconds, or 30s, 5m, "
         "1h30m, 2d.",
         "line 9, agents.rev.config.modls: 'modls' is unknown here. Did you mean 'models'?",
-        "line 11, agents.rev.config.models[0].temperature: 'temperature' must be >= 0.0: -1.0",
         "line 11, agents.rev.config.models[0]: 'name' is missing",
+        "line 11, agents.rev.config.models[0].temperature: 'temperature' must be >= 0.0: -1.0",
         "line 12, agents.rev.config.models[1]: expected a mapping of name, temperature, got 7",
     ]
 
@@ -199,13 +199,19 @@ def test_workflows_come_from_files_with_all_their_mistakes(tmp_path: Path) -> No
 # --- Stores ------------------------------------------------------------------------------------
 
 
-def test_a_sqlite_store_is_relative_to_the_file_of_settings(
+@pytest.mark.anyio
+async def test_a_sqlite_store_is_relative_to_the_file_of_settings(
     write: Callable[[str], Path], tmp_path: Path
 ) -> None:
     settings = read_settings(write("store: sqlite:a.db"), environ={})
-    store = store_of(settings)
-    assert isinstance(store, SqliteStore)
-    assert store.path == tmp_path / "a.db"
+    assert store_file(settings) == tmp_path / "a.db"
+    async with store_of(settings) as store:
+        assert isinstance(store, SqliteStore)
+    assert (tmp_path / "a.db").is_file()
+
+
+def test_a_store_that_is_no_file_has_none() -> None:
+    assert store_file(Settings(store=MEMORY)) is None
 
 
 @pytest.mark.parametrize(

@@ -254,12 +254,12 @@ agents:
       list: ["${ENV:KEY}"]
 """
     )
+    alone = "a reference stands alone: ${env:NAME}, without text around it"
     assert problems(path, KEY="s3cret") == [
         "line 1, tasks[0]: ${env:...} is for config only; set ASTRO_TASKS",
         "line 4, agents.r.use: ${env:...} is for config only; set ASTRO_AGENTS__R__USE",
-        "line 6, agents.r.config.key: a reference stands alone: ${env:NAME}, without text around it",
-        "line 7, agents.r.config.list[0]: a reference stands alone: ${env:NAME}, without text "
-        "around it",
+        f"line 6, agents.r.config.key: {alone}",
+        f"line 7, agents.r.config.list[0]: {alone}",
     ]
 
 

@@ -127,6 +127,23 @@ async def test_a_group_larger_than_the_cap_is_written_in_parts(store: SqliteStor
     assert len(done) == 5
 
 
+async def test_one_who_writes_without_a_pause_does_not_keep_others_out(
+    store: SqliteStore, lease: Lease, path: Path
+) -> None:
+    async def write_on() -> None:
+        newest = lease
+        while True:
+            newest = await store.commit(newest, progress(newest))
+
+    async with SqliteStore(path, synchronous="NORMAL") as other:
+        writing = asyncio.create_task(write_on())
+        with anyio.fail_after(5):
+            for number in range(10, 20):
+                assert await other.create(TENANT, new_run(number)) == run_id(number)
+        writing.cancel()
+    assert (await store.check()).problems == ()
+
+
 # --- Backup ----------------------------------------------------------------------------------
 
 

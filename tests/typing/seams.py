@@ -28,6 +28,7 @@ from astro.engine.context import LiveContext
 from astro.engine.run import RunHandle
 from astro.engine.verbs import EngineView
 from astro.engine.waiting import LiveChild
+from astro.testing.fake_context import FakeContext, FakeRun
 
 
 def engines(local: LocalEngine, view: EngineView, handle: RunHandle[int]) -> None:
@@ -53,9 +54,11 @@ def agents(by_function: FunctionAgent, by_class: BaseAgent) -> None:
     print(agent)
 
 
-def contexts(live: LiveContext, child: LiveChild) -> None:
+def contexts(live: LiveContext, child: LiveChild, fake: FakeContext, double: FakeRun[int]) -> None:
     context: Context = live
+    context = fake
     run: ChildRun[Any] = child
+    run = double
     print(context, run)
 
 

@@ -28,11 +28,17 @@ except ImportError:  # Windows
 __all__ = ["FileLock"]
 
 _PAUSES = (0.0002, 0.002)  # seconds between tries: the shortest and the longest
-_DIGITS = 20  # of a process id
+_ASKING = 0.05  # seconds after which one who waits asks for the lock
+_YIELD = 0.005  # seconds for which one who was asked leaves it alone
+_FIELD = 20  # bytes of the lock file for who holds it, and again for who asks for it
+_NOBODY = b" " * _FIELD
 
 
 class FileLock:
     """The lock beside a database.
+
+    The kernel is not fair: one who writes without a pause could keep others out for long. So who
+    has waited for a while writes into the lock file, and who then takes the lock pauses once.
 
     Args:
         path: The lock file; it is created if need be, and stays.
@@ -43,7 +49,8 @@ class FileLock:
         self._path = path
         self.timeout = timeout
         self._fd = -1
-        self._mine = f"{os.getpid():<{_DIGITS}}".encode()
+        self._mine = self._name = _NOBODY
+        self._asked = False  # whether somebody else has waited for long
 
     def open(self) -> None:
         """Open the lock file.
@@ -63,6 +70,8 @@ class FileLock:
                 f"The lock file {self._path} cannot be opened: {error.strerror}.",
                 remedy="Check the folder and its permissions.",
             ) from error
+        self._mine = f"{os.getpid():<{_FIELD}}".encode()
+        self._name = f"{os.getpid()}.{self._fd}".ljust(_FIELD).encode()
 
     def close(self) -> None:
         """Close the lock file."""
@@ -86,9 +95,10 @@ class FileLock:
 
     async def acquire(self) -> None:
         """Take the lock; see `held`."""
-        if not self._try():
+        asked, self._asked = self._asked, False
+        if asked or not self._try():
             # A limiter of its own, so that an application's busy threads do not delay it.
-            await anyio.to_thread.run_sync(self._wait, limiter=anyio.CapacityLimiter(1))
+            await anyio.to_thread.run_sync(self._wait, asked, limiter=anyio.CapacityLimiter(1))
 
     def release(self) -> None:
         """Give the lock back."""
@@ -109,16 +119,25 @@ class FileLock:
             self.close()
             self.open()
             return False
-        if os.pread(self._fd, _DIGITS, 0) != self._mine:
+        written = os.pread(self._fd, 2 * _FIELD, 0)
+        if written[:_FIELD] != self._mine:
             os.pwrite(self._fd, self._mine, 0)
+        if written[_FIELD:] not in (b"", _NOBODY):
+            os.pwrite(self._fd, _NOBODY, _FIELD)
+            self._asked = written[_FIELD:] != self._name
         return True
 
-    def _wait(self) -> None:
+    def _wait(self, asked: bool) -> None:
         """Wait for the lock; runs in a thread."""
-        until = time.monotonic() + self.timeout.total_seconds()
+        began = time.monotonic()
         pause, longest = _PAUSES
+        if asked:
+            time.sleep(_YIELD)
         while not self._try():
-            if time.monotonic() >= until:
+            waited = time.monotonic() - began
+            if waited > _ASKING:
+                os.pwrite(self._fd, self._name, _FIELD)
+            if waited >= self.timeout.total_seconds():
                 raise StoreBusyError(
                     f"Process {self._holder()} has held the lock {self._path} for "
                     f"{self.timeout.total_seconds():g} seconds.",
@@ -128,5 +147,5 @@ class FileLock:
             pause = min(pause * 1.5, longest)
 
     def _holder(self) -> str:
-        written = os.pread(self._fd, _DIGITS, 0).decode("ascii", "replace").strip()
+        written = os.pread(self._fd, _FIELD, 0).decode("ascii", "replace").strip()
         return written or "(unknown)"
