@@ -79,10 +79,13 @@ def _placeholder(inside: str) -> tuple[str, list[str]]:
         segment = found[0].removesuffix(".").strip()
         if segment.startswith('"'):
             quoted_from = len(segments) if quoted_from is None else quoted_from
-            segment = _unquoted(segment, inside)
-        segments.append(segment)
+            segments.append(_unquoted(segment, inside))
+        elif segment:
+            segments.append(segment)
+        else:
+            raise _odd(inside, "is no name")
         at = found.end()
-    if not segments or quoted_from == 0 or inside.endswith(".") or not all(segments):
+    if not segments or quoted_from == 0 or inside.endswith("."):
         raise _odd(inside, "is no name")
     name = ".".join(segments[:quoted_from])
     return name, [] if quoted_from is None else segments[quoted_from:]
@@ -104,14 +107,19 @@ def _odd(inside: str, problem: str) -> InvalidArgumentsError:
 
 def spell_text(parts: Iterable[str | _Named]) -> str:
     """Return the text that `parse_text` takes apart into these parts."""
-    said: list[str] = []
+    said, literal = "", ""
     for part in parts:
         if isinstance(part, str):
-            said.append(part.replace("{{", "{{{{"))
+            literal += part
         else:
             keys = (_key(key) for key in part.path)
-            said.append("{{ " + ".".join((part.name, *keys)) + " }}")
-    return "".join(said)
+            placeholder = "{{ " + ".".join((part.name, *keys)) + " }}"
+            said, literal = said + _escaped(literal) + placeholder, ""
+    return said + _escaped(literal)
+
+
+def _escaped(literal: str) -> str:
+    return literal.replace("{{", "{{{{")
 
 
 def _key(key: str | int) -> str:

@@ -77,7 +77,7 @@ def _encoded(text: str) -> str:
 
 def _yaml(title: str) -> str:
     """Return a title as YAML: JSON is a part of it."""
-    return json.dumps(_short(title) or " ")
+    return json.dumps(_short(title) or " ", ensure_ascii=False)
 
 
 def _style(state: State | None) -> str:

@@ -20,7 +20,7 @@ from astro.drawing.placing import placed
 
 __all__ = ["Part", "Point", "lay_out_part"]
 
-_MAX_BENDS: Final = 20_000  # beyond these, the longest lines run straight, over boxes if need be
+_MAX_BENDS: Final = 100_000  # beyond these, the longest lines run straight, over boxes if need be
 _GAP: Final = 24.0  # between two boxes of a row
 _ROW_GAP: Final = 44.0  # between two rows, at least
 _SLIM: Final = 12.0  # a row that is no higher holds only points
@@ -100,14 +100,15 @@ class _Bends:
         leaving = Counter((pairs[one][0], links[one]) for one in long)
         coming = Counter((pairs[one][1], links[one]) for one in long)
         stops = [list(pair) for pair in pairs]
-        boxes = len(layer)
+        passed_by_all = 0
         for one in sorted(long, key=lambda o: layer[pairs[o][1]] - layer[pairs[o][0]]):
             (source, target), link = pairs[one], links[one]
-            if len(self.layer) - boxes + layer[target] - layer[source] > _MAX_BENDS:
+            passed = range(layer[source] + 1, layer[target])
+            passed_by_all += len(passed)
+            if passed_by_all > _MAX_BENDS:
                 break
             forks = leaving[source, link] >= coming[target, link]
             end = source if forks else target
-            passed = range(layer[source] + 1, layer[target])
             stops[one][1:1] = [self._stop(forks, end, link, row) for row in passed]
         return stops
 

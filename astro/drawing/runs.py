@@ -16,10 +16,13 @@ from astro.drawing.calls import DrawnCall, calls_of
 from astro.drawing.graph import TROUBLE_FIRST, Edge, Graph, GraphNode, Link, state_of_many
 from astro.drawing.spans import Span, bundle
 
-__all__ = ["graph_of_run", "spelled_duration"]
+__all__ = ["DEPTH", "PAGE", "graph_of_run", "spelled_duration"]
 
 PAGE: Final = 240
 """Boxes that a picture of a run may have."""
+
+DEPTH: Final = 30
+"""Calls below each other that a picture of a run may show."""
 
 _TANGLE: Final = 6  # lines between two sets of boxes from which on they meet in a point
 
@@ -32,15 +35,15 @@ def graph_of_run(records: Sequence[Record]) -> Graph:
     root = calls[0]
     nodes: list[GraphNode] = []
     edges: list[Edge] = []
-    waiting = deque([Span((), root.task, "", [root])])
+    waiting = deque([(Span((), root.task, "", [root]), 1)])
     planned = 1
     while waiting:
-        span = waiting.popleft()
-        below = bundle(span.calls) if planned < PAGE else []
+        span, depth = waiting.popleft()
+        below = bundle(span.calls) if planned < PAGE and depth < DEPTH else []
         if planned + len(below) > PAGE:
             below = []
         planned += len(below)
-        waiting.extend(below)
+        waiting.extend((one, depth + 1) for one in below)
         nodes.append(_node(span, shown=bool(below)))
         points, lines = _connected(span, below)
         nodes.extend(points)

@@ -16,7 +16,7 @@ __all__ = ["clean", "clip", "escape", "width_of"]
 _WHITE: Final = re.compile("[\t\n\x0b\x0c\r\x85\u2028\u2029]+")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
 _UNFIT: Final = re.compile(
-    "[\x80-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+    "[\x80-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
 _NARROW: Final = frozenset("iIjlt.,:;'|!()[]{}`f/\\ -")
 _WIDE: Final = frozenset("mwMW@%&")

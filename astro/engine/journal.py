@@ -22,10 +22,12 @@ from astro.core.clock import Clock
 from astro.core.errors import RunSuspended
 from astro.core.messages import Message
 from astro.core.protocols import Commit, Lease, NewRun, Remembered, Store
-from astro.core.records import Entry, Record, State, encode_record
-from astro.decisions.replay import RunState
+from astro.core.records import Entry, Record, State, decode_entries, encode_record, verify
+from astro.decisions.replay import RunState, replay
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "read_state"]
+
+_PAGE = 5_000  # entries read at once
 
 
 class _Extras(msgspec.Struct, eq=False):
@@ -176,3 +178,19 @@ class Journal:
             needs=self.state.needs,
         )
         return commit, records
+
+
+async def read_state(store: Store, lease: Lease) -> RunState:
+    """Return the state of a run that was just claimed, after checking its journal.
+
+    Raises:
+        JournalCorruptError: The journal is damaged.
+    """
+    entries: list[Entry] = [] if lease.first is None else [lease.first]
+    while len(entries) < lease.seq:
+        page = await store.read(lease.tenant, lease.run, after=len(entries), limit=_PAGE)
+        if not page:
+            break
+        entries.extend(page)
+    verify(entries, tenant=lease.tenant, run=lease.run)
+    return replay(decode_entries(entries))

@@ -18,34 +18,32 @@ from astro.core.messages import CancelMessage, FinishedMessage, Posted
 from astro.core.policy import Budget
 from astro.core.protocols import Choice, Lease
 from astro.core.records import (
+    AskedRecord,
     CreatedRecord,
-    Entry,
     Failure,
     FinishedRecord,
     OwnedRecord,
     ParkedRecord,
     Record,
     State,
+    SucceededRecord,
     as_json,
-    decode_entries,
-    verify,
 )
 from astro.core.signature import Bound
 from astro.core.task import Task
-from astro.decisions.replay import CallState, RunState, replay
+from astro.decisions.replay import CallState, RunState
 from astro.engine import execution, mail, undoing
 from astro.engine.attempt import Attempt, performing
 from astro.engine.divergence import Divergence
 from astro.engine.execution import CallPolicy, Request
 from astro.engine.failures import failure_of
-from astro.engine.journal import Journal
+from astro.engine.journal import Journal, read_state
 from astro.engine.parts import Parts
 from astro.engine.rest import Rest
 from astro.engine.timers import seconds_until
 
 __all__ = ["OwnedRun"]
 
-_PAGE = 5_000  # entries read at once
 _POISON = 5  # leases in a row that were not released
 
 
@@ -60,6 +58,7 @@ class OwnedRun:
         stalled: Whether the engine could not renew its leases for too long.
         early: Messages that came before the journal was read.
         taken: Numbers of the inbox messages that were dealt with.
+        proved: Set when the run has got somewhere without ending the engine.
         over: Set when nothing of the run is at work here any more.
     """
 
@@ -80,6 +79,7 @@ class OwnedRun:
         self.closed = False
         self.closing = False
         self.over = anyio.Event()
+        self.proved = anyio.Event()
         self.steps: dict[Any, Task[..., Any]] = {}
         self.result: tuple[bytes | None, str | None] = (None, None)
         self.failure: Failure | None = None
@@ -162,19 +162,10 @@ class OwnedRun:
         finally:
             self.closed = self.closing = True
             self.over.set()
+            self.proved.set()
 
     async def _load(self) -> None:
-        entries: list[Entry] = [] if self.lease.first is None else [self.lease.first]
-        while len(entries) < self.lease.seq:
-            page = await self.parts.store.read(
-                self.tenant, self.id, after=len(entries), limit=_PAGE
-            )
-            if not page:
-                break
-            entries.extend(page)
-        verify(entries, tenant=self.tenant, run=self.id)
-        state = replay(decode_entries(entries))
-        del entries
+        state = await read_state(self.parts.store, self.lease)
         self.divergence.remember(state)
         self.journal = Journal(
             store=self.parts.store,
@@ -310,6 +301,8 @@ class OwnedRun:
     def _saw(self, records: Sequence[Record]) -> None:
         """Wake who waits for what was just committed, then tell the engine."""
         self.rest.saw(records)
+        if not self.proved.is_set() and any(isinstance(one, _PROOF) for one in records):
+            self.proved.set()
         self._committed(self, records)
 
     # --- What the rooms of execution ask -----------------------------------------------------
@@ -397,4 +390,5 @@ class OwnedRun:
 
 
 _UNLIMITED = Budget()
+_PROOF = (SucceededRecord, FinishedRecord, ParkedRecord, AskedRecord)
 _BODY = Choice(name="", reason="")

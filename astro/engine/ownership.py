@@ -25,6 +25,7 @@ __all__ = ["Ownership"]
 _LOGGER = logging.getLogger("astro.engine")
 _POLL = timedelta(milliseconds=500)
 _KEEP = 0.1  # seconds a record may wait for a commit that nobody asks for
+_SUSPICIOUS = 2  # leases in a row that were not released
 _LOOK = 0.005  # seconds between looks at attempts in flight while draining
 
 
@@ -54,6 +55,8 @@ class Ownership:
         self._gone = gone
         self._renewed_at = parts.clock.now()
         self._dirty = anyio.Event()
+        self._alone = anyio.Lock()
+        self._suspect: OwnedRun | None = None
         self.owned: dict[str, OwnedRun] = {}
         self.draining = False
         self.healthy = True
@@ -92,8 +95,25 @@ class Ownership:
             old.close()  # taken over from ourselves, after a lease that ran out
         run = OwnedRun(self._parts, lease, kin=self.owned, committed=self._saw)
         run.draining = self.draining
+        run.stalled = self._suspect is not None
         self.owned[lease.run] = run
-        self._supervisor.spawn(self._own, run)
+        if lease.failures >= _SUSPICIOUS:
+            self._supervisor.spawn(self._try_alone, run)
+        else:
+            self._supervisor.spawn(self._own, run)
+
+    async def _try_alone(self, run: OwnedRun) -> None:
+        """Own a run that may have ended engines, while nothing else is at work here."""
+        async with self._alone:
+            self._suspect = run
+            self._heed_age()
+            while any(other.rest.working for other in self.owned.values()):  # noqa: ASYNC110  # rare
+                await anyio.sleep(_LOOK)
+            run.stalled = False
+            self._supervisor.spawn(self._own, run)
+            await run.proved.wait()
+            self._suspect = None
+            self._heed_age()
 
     async def _own(self, run: OwnedRun) -> None:
         try:
@@ -150,10 +170,11 @@ class Ownership:
         """Start nothing, then stop everything, when leases cannot be renewed."""
         late, expired = self._overdue(2 / 3), self._overdue(1)
         for run in [*self.owned.values()]:
+            stalled = late or self._suspect not in (None, run)
             if expired:
                 run.close()
-            elif run.stalled != late:
-                run.stalled = late
+            elif run.stalled != stalled:
+                run.stalled = stalled
                 run.reopen()
 
     def _unwell(self, error: Exception) -> None:

@@ -63,10 +63,8 @@ def test_within_a_tenant_the_urgent_and_the_old_go_first(
 ) -> None:
     found = order(queue(*waiters))
     for tenant in "abc":
-        mine = [
-            (second - priority / 10, number) for t, priority, second, number in found if t == tenant
-        ]
-        assert mine == sorted(mine)
+        ranks = [10 * second - urgent for name, urgent, second, _ in found if name == tenant]
+        assert ranks == sorted(ranks)
 
 
 def test_of_equals_the_first_come_goes_first() -> None:

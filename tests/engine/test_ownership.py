@@ -12,6 +12,7 @@ import pytest
 from astro import (
     Context,
     Effect,
+    Limits,
     LocalEngine,
     Priority,
     RunFailedError,
@@ -379,3 +380,77 @@ async def test_rule_10_items_of_a_map_that_the_journal_answers_were_asked_for(
             assert await again == 110
         assert "diverged" not in [r.kind async for r in again]
     assert sorted(done) == [0, 1, 2, 3, 4, 100]
+
+
+async def lose(store: Any, task_name: str, times: int) -> None:
+    """Claim the runs of a task as engines do that die at once."""
+    for time in range(times):
+        claimed = await store.claim(
+            f"dead {time}", offers=frozenset({task_name}), limit=9, duration=timedelta(0)
+        )
+        assert claimed.leases
+
+
+async def left_behind(engine_of: OpenEngine, item: Any) -> str:
+    """Leave a run in the store that no engine owns, and return its id."""
+    async with engine_of(item, limits=Limits(attempts=1)) as engine:
+        run = await engine.start(item)
+        await engine.drain(timedelta(0))
+        return run.id
+
+
+async def test_rule_22_a_run_that_ends_engine_after_engine_is_parked(
+    engine_of: OpenEngine, store_of: Callable[[], Any]
+) -> None:
+    hold = Hold()
+
+    @task
+    async def poison(ctx: Context) -> None:
+        await hold()
+
+    id = await left_behind(engine_of, poison)
+    async with store_of() as store:
+        await lose(store, "poison", 6)
+    async with engine_of(poison) as engine:
+        run = await engine.get(id)
+        async for record in run.records():
+            if record.kind == "parked":
+                break
+        assert "attention" in (await run.status()).needs
+        hold.release()
+        await run.resume()
+        with anyio.fail_after(5):
+            await run
+
+
+async def test_rule_22_from_the_second_loss_on_a_run_is_tried_alone(
+    engine_of: OpenEngine, store_of: Callable[[], Any]
+) -> None:
+    together: list[int] = []
+    running = 0
+    hold = Hold()
+
+    @task
+    async def suspect(ctx: Context) -> None:
+        await hold()
+        await anyio.sleep(0.2)
+        together.append(running)
+
+    @task
+    async def other(ctx: Context) -> None:
+        nonlocal running
+        running += 1
+        await anyio.sleep(0.01)
+        running -= 1
+
+    id = await left_behind(engine_of, suspect)
+    async with store_of() as store:
+        await lose(store, "suspect", 3)
+    hold.release()
+    async with engine_of(suspect, other) as engine:
+        others = [await engine.start(other) for _ in range(5)]
+        with anyio.fail_after(5):
+            await (await engine.get(id))
+            for run in others:
+                await run
+    assert together == [0]

@@ -124,9 +124,7 @@ parts = st.lists(
             st.lists(
                 st.one_of(
                     st.integers(-99, 99),
-                    st.text(min_size=1, max_size=5).filter(
-                        _odd_key := (lambda key: not key.removeprefix("-").isdecimal())
-                    ),
+                    st.text(max_size=5).filter(lambda key: not key.lstrip("-").isdecimal()),
                 ),
                 max_size=3,
             ).map(tuple),

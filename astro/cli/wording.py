@@ -1,0 +1,207 @@
+"""Wording: runs and records as lines for people and as data for programs; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from shlex import join
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from astro.core.protocols import RunSummary
+from astro.core.records import AskedRecord, CreatedRecord, FinishedRecord, Record, State, as_bytes
+from astro.decisions.replay import replay
+from astro.drawing.calls import DrawnCall, calls_of
+from astro.engine.posting import open_questions
+from astro.observers.log import sentence
+
+__all__ = [
+    "Shown",
+    "entry_line",
+    "moment",
+    "question_data",
+    "question_lines",
+    "run_lines",
+    "run_row",
+    "summary_data",
+    "table",
+]
+
+_CALLS: Final = 40  # calls that are shown unless all are asked for
+_WIDTH: Final = 200  # characters of a value that is shown beside others
+
+
+@attrs.frozen(kw_only=True)
+class Shown:
+    """The same thing twice: for people, and for programs."""
+
+    lines: list[str]
+    data: dict[str, Any]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines whose columns are as wide as their contents."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *rows)
+    ]
+
+
+def moment(at: datetime) -> str:
+    """Return a moment to the second, in UTC."""
+    return f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…"
+
+
+# --- Lists -------------------------------------------------------------------------------------
+
+
+def run_row(run: RunSummary, short: str) -> tuple[str, ...]:
+    """Return a run as cells of a table."""
+    needs = ", ".join(f"{kind} {name}" for kind, name in run.needs.items())
+    state = run.state.value
+    return (short, run.task, state, str(run.records), moment(run.updated_at), run.key or "", needs)
+
+
+def summary_data(run: RunSummary) -> dict[str, Any]:
+    """Return a run as plain data."""
+    data: dict[str, Any] = msgspec.to_builtins(run)
+    return data
+
+
+def entry_line(record: Record) -> str:
+    """Return a record as one line."""
+    call = getattr(record, "call", "")
+    return (
+        f"{record.seq:>6}  {record.at:%H:%M:%S.%f}  {record.kind:<14}  {call}  {sentence(record)}"
+    )
+
+
+# --- One run -----------------------------------------------------------------------------------
+
+
+def run_lines(
+    run: RunSummary,
+    records: Sequence[Record],
+    *,
+    result: bytes | None,
+    everything: bool,
+    options: Sequence[str],
+) -> Shown:
+    """Return everything about a run.
+
+    Args:
+        result: JSON of its result, if it has one.
+        everything: Whether to show all calls, however many.
+        options: Of commands that find its store.
+    """
+    calls = calls_of(records)
+    questions = open_questions(replay(records))
+    data = summary_data(run) | {
+        "calls": [_call_data(call) for call in calls],
+        "questions": [question_data(asked) for asked in questions],
+    }
+    lines = _facts(run, records)
+    if result is not None:
+        data["result"] = msgspec.json.decode(result)
+        lines.append(f"result    {_short(result.decode())}")
+    last = records[-1]
+    if isinstance(last, FinishedRecord) and last.failure is not None:
+        data["failure"] = {"type": last.failure.type, "message": last.failure.message}
+        lines.append(f"failure   {last.failure.type}: {_short(last.failure.message)}")
+    for asked in questions:
+        lines += ["", *question_lines(asked, run.id, options)]
+    lines += ["", *_tree(calls, everything=everything)]
+    return Shown(lines=lines, data=data)
+
+
+def _facts(run: RunSummary, records: Sequence[Record]) -> list[str]:
+    created = records[0]
+    args = as_bytes(created.args) if isinstance(created, CreatedRecord) else None
+    needs = ", ".join(f"{kind} {name}" for kind, name in run.needs.items())
+    facts = {
+        "run": run.id,
+        "task": run.task,
+        "state": run.state.value + (f", waits for {needs}" if needs else ""),
+        "key": run.key,
+        "tenant": run.tenant,
+        "parent": run.parent,
+        "fork of": run.source,
+        "owner": run.owner,
+        "created": moment(run.created_at),
+        "updated": moment(run.updated_at),
+        "wakes": moment(run.wake_at) if run.state is State.SLEEPING and run.wake_at else None,
+        "deadline": moment(run.deadline) if run.deadline else None,
+        "records": str(run.records),
+        "arguments": _short((args or b"{}").decode()),
+    }
+    return [f"{name:<9} {value}" for name, value in facts.items() if value]
+
+
+def question_data(asked: AskedRecord) -> dict[str, Any]:
+    """Return a question as plain data."""
+    return {
+        "call": asked.call,
+        "question": asked.question,
+        "schema": msgspec.json.decode(asked.schema),
+        "deadline": asked.deadline.isoformat() if asked.deadline else None,
+    }
+
+
+def question_lines(asked: AskedRecord, run: str, options: Sequence[str]) -> list[str]:
+    """Return a question, and the command that answers it."""
+    schema = msgspec.json.decode(asked.schema)
+    words = schema.get("enum") or ([schema["type"]] if "type" in schema else [])
+    kind = f" ({' | '.join(map(str, words))})" if words else ""
+    until = f", until {moment(asked.deadline)}" if asked.deadline else ""
+    command = join(["astro", "answer", run, "VALUE", "--call", asked.call, *options])
+    return [f"asks      {asked.question}{kind}{until}", f"          {command}"]
+
+
+def _call_data(call: DrawnCall) -> dict[str, Any]:
+    return {
+        "call": call.id,
+        "task": call.task,
+        "parent": call.parent.id if call.parent is not None else None,
+        "state": call.state.value if call.state is not None else None,
+        "attempt": call.attempt,
+        "agent": call.agent,
+        "started": call.since.isoformat(),
+        "seconds": call.took.total_seconds() if call.took is not None else None,
+        "note": call.note,
+    }
+
+
+def _tree(calls: Sequence[DrawnCall], *, everything: bool) -> list[str]:
+    """Return calls with those they asked for indented below them."""
+    if not calls:
+        return []
+    lines = [f"{len(calls)} {'call' if len(calls) == 1 else 'calls'}"]
+    waiting = [(calls[0], 0)]
+    while waiting and (everything or len(lines) <= _CALLS):
+        call, depth = waiting.pop()
+        lines.append(_call_line(call, depth))
+        waiting += [(child, depth + 1) for child in reversed(call.children)]
+    if waiting:
+        lines.append(f"… and {len(calls) - len(lines) + 1} more: --all")
+    return lines
+
+
+def _call_line(call: DrawnCall, depth: int) -> str:
+    state = call.state.value if call.state is not None else "unknown"
+    took = "" if call.took is None else f"{call.took.total_seconds():.3f} s"
+    special = [
+        f"by {call.agent}" if call.agent else "",
+        f"attempt {call.attempt}" if call.attempt > 1 else "",
+        _short(call.note),
+        call.id if call.state is not State.DONE else "",
+    ]
+    said = "  ".join(part for part in special if part)
+    return f"{'  ' * (depth + 1) + call.task:<32}  {state:<9} {took:>10}  {said}".rstrip()
