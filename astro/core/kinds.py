@@ -165,7 +165,7 @@ def fits(given: Any, wanted: Any) -> bool | None:
         return None
     if mine != theirs:
         return mine == "integer" and theirs == "number"
-    return _contents(given, wanted)
+    return True if mine == "null" else _contents(given, wanted)
 
 
 def _bare(kind: Any) -> Any:
@@ -176,7 +176,7 @@ def _bare(kind: Any) -> Any:
         elif hasattr(kind, "__supertype__"):
             kind = kind.__supertype__
         else:
-            return kind
+            return types.NoneType if kind is None else kind
 
 
 def _all_of(found: list[bool | None]) -> bool | None:
@@ -212,8 +212,6 @@ def _contents(given: Any, wanted: Any) -> bool | None:
 
 def _shape(kind: Any) -> str | None:
     """Return the JSON type of a type's values, or None if there are several."""
-    if kind is None or kind is types.NoneType:
-        return "null"
     if kind in _SHAPES:
         return _SHAPES[kind]
     origin = get_origin(kind)
@@ -238,6 +236,7 @@ _SHAPES: Final[Mapping[Any, str]] = {
     str: "string",
     timedelta: "string",
     tuple: "array",
+    types.NoneType: "null",
 }
 
 

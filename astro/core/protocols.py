@@ -33,6 +33,7 @@ __all__ = [
     "Claimed",
     "Commit",
     "Completed",
+    "Composition",
     "Engine",
     "Lease",
     "Maintenance",
@@ -389,6 +390,19 @@ class Agent(Protocol):
     async def perform(self, ctx: Context, call: Call, /) -> object:
         """Perform a call and return its result."""
         ...
+
+
+@runtime_checkable
+class Composition(Protocol):
+    """Tasks put together as data; a `Workflow` is one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def nodes(self) -> Sequence[Any]: ...
+
+    def check(self, tasks: Mapping[str, Any]) -> list[str]: ...
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
+from astro import engine
 from astro.core.errors import InvalidArgumentsError, UnknownTaskError
 from astro.core.policy import Limits
-from astro.core.protocols import Agent
+from astro.core.protocols import Agent, Composition
 from astro.core.task import Task
-from astro.core.workflow import Workflow
 from astro.engine.parts import Performer
-from astro.engine.workflows import workflow_task
 
 __all__ = ["Catalog", "catalog_of"]
 
@@ -43,7 +42,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         return caps
 
 
-def catalog_of(parts: Sequence[Task[..., Any] | Workflow | Agent]) -> Catalog:
+def catalog_of(parts: Sequence[Task[..., Any] | Composition | Agent]) -> Catalog:
     """Return what parts offer.
 
     Raises:
@@ -54,11 +53,11 @@ def catalog_of(parts: Sequence[Task[..., Any] | Workflow | Agent]) -> Catalog:
     """
     tasks: dict[str, Task[..., Any]] = {}
     agents: dict[str, Agent] = {}
-    flows: list[Workflow] = []
+    flows: list[Composition] = []
     for part in parts:
         if isinstance(part, Task):
             _offer(tasks, part)
-        elif isinstance(part, Workflow):
+        elif isinstance(part, Composition):
             flows.append(part)
         elif isinstance(part, type) or not isinstance(part, Agent):
             raise InvalidArgumentsError(
@@ -78,7 +77,7 @@ def catalog_of(parts: Sequence[Task[..., Any] | Workflow | Agent]) -> Catalog:
         if task.needs_agent and task.name not in performers:
             raise UnknownTaskError(task.name, performers)
     for flow in _in_order(flows):
-        _offer(tasks, workflow_task(flow, tasks))
+        _offer(tasks, engine.workflow_task(cast(Any, flow), tasks))
     return Catalog(tasks=tasks, performers=performers, agents=tuple(agents.values()))
 
 
@@ -103,10 +102,10 @@ def _performers(agents: Any) -> dict[str, tuple[Performer, ...]]:
     return found
 
 
-def _in_order(flows: list[Workflow]) -> list[Workflow]:
+def _in_order(flows: list[Composition]) -> list[Composition]:
     """Return workflows so that those used as nodes of others come first."""
     names = {flow.name for flow in flows}
-    placed: dict[str, Workflow] = {}
+    placed: dict[str, Composition] = {}
     rest = list(flows)
     while rest:
         free = [f for f in rest if not (_used(f) & names - placed.keys())]
@@ -118,5 +117,5 @@ def _in_order(flows: list[Workflow]) -> list[Workflow]:
     return list(placed.values())
 
 
-def _used(flow: Workflow) -> set[str]:
+def _used(flow: Composition) -> set[str]:
     return {node.task for node in flow.nodes}

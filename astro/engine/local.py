@@ -21,10 +21,9 @@ from astro.core.clock import Clock, Ids, SystemClock, SystemIds, system_random
 from astro.core.errors import EngineClosedError
 from astro.core.messages import ResumeMessage
 from astro.core.policy import Budget, Limits, RunOptions
-from astro.core.protocols import Agent, Observer, RetryPolicy, Router, RunQuery, Store
+from astro.core.protocols import Agent, Composition, Observer, RetryPolicy, Router, RunQuery, Store
 from astro.core.records import FinishedRecord, Record, State
 from astro.core.task import Task
-from astro.core.workflow import Workflow
 from astro.decisions.retrying import BackoffRetry
 from astro.decisions.routing import LeastLoadRouter
 from astro.engine.catalog import catalog_of
@@ -71,7 +70,7 @@ class LocalEngine(Verbs):
 
     def __init__(
         self,
-        *parts: Task[..., Any] | Workflow | Agent,
+        *parts: Task[..., Any] | Composition | Agent,
         store: Store,
         router: Router | None = None,
         retrying: RetryPolicy | None = None,

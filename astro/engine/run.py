@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
+from astro import drawing
 from astro.core.codec import Codec
 from astro.core.errors import RunCancelledError, RunFailedError, WaitingForAncestorError
 from astro.core.protocols import RunSummary
 from astro.core.records import FinishedRecord, Record, State, as_bytes, decode_entries
 from astro.decisions.compare import Difference, diff, explain
-from astro.drawing import graph_of_run, to_mermaid, to_svg
 from astro.engine import posting
 from astro.engine.attempt import performing
 from astro.engine.forking import forked
@@ -244,11 +244,11 @@ class RunHandle(Generic[R_co]):
 
     async def to_svg(self) -> str:
         """Draw the run as it is now."""
-        return to_svg(graph_of_run(await self._records()))
+        return drawing.to_svg(drawing.graph_of_run(await self._records()))
 
     async def to_mermaid(self) -> str:
         """Write the run as a Mermaid flowchart."""
-        return to_mermaid(graph_of_run(await self._records()))
+        return drawing.to_mermaid(drawing.graph_of_run(await self._records()))
 
     async def _records(self) -> list[Record]:
         self._loaded = await posting.read_all(self._engine.store, self.tenant, self.id)
@@ -259,5 +259,5 @@ class RunHandle(Generic[R_co]):
         bundle = {"text/plain": repr(self)}
         records = self._engine.seen(self.id) or self._loaded
         if records:
-            bundle["image/svg+xml"] = to_svg(graph_of_run(records))
+            bundle["image/svg+xml"] = drawing.to_svg(drawing.graph_of_run(records))
         return bundle
