@@ -19,7 +19,15 @@ from astro.core.protocols import RunQuery, RunSummary, Store
 from astro.setup.assembly import store_file, store_of
 from astro.setup.settings import Settings, draft_settings, settings_file
 
-__all__ = ["Place", "find_run", "open_store", "place_options", "read_place", "shorten"]
+__all__ = [
+    "Place",
+    "find_run",
+    "open_store",
+    "place_options",
+    "read_place",
+    "shorten",
+    "tasks_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,6 +68,31 @@ def place_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def tasks_option(command: F) -> F:
+    """Add the option that names modules of tasks and agents."""
+    added = click.option(
+        "--tasks",
+        "modules",
+        multiple=True,
+        metavar="MODULE",
+        help="A module whose tasks and agents are needed too; may be repeated.",
+    )
+    return added(command)
+
+
+def inputs_option(command: F) -> F:
+    """Add the option that names inputs of workflows that declare none."""
+    added = click.option(
+        "-i",
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="NAME",
+        help="A name that workflows without declared inputs may refer to; may be repeated.",
+    )
+    return added(command)
 
 
 def read_place(place: Place) -> Settings:

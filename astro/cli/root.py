@@ -85,11 +85,29 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read the output has had enough; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Code.OK
+    except ExceptionGroup as group:
+        found = _astro_error(group)
+        if found is None:
+            raise
+        return _told(found, as_json=as_json)
     except AstroError as error:
-        code = code_of(error)
-        kind = type(error).__name__
-        write_error(error.problem, error.remedy, kind=kind, code=code, as_json=as_json)
-        return code
+        return _told(error, as_json=as_json)
+
+
+def _astro_error(group: ExceptionGroup[Exception]) -> AstroError | None:
+    """Return the error that ended concurrent work, if it is one of ours."""
+    for error in group.exceptions:
+        found = _astro_error(error) if isinstance(error, ExceptionGroup) else error
+        if isinstance(found, AstroError):
+            return found
+    return None
+
+
+def _told(error: AstroError, *, as_json: bool) -> int:
+    code = code_of(error)
+    kind = type(error).__name__
+    write_error(error.problem, error.remedy, kind=kind, code=code, as_json=as_json)
+    return code
 
 
 def _show(error: click.ClickException, *, as_json: bool) -> None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable
 from datetime import timedelta
-from functools import partial
 from shlex import join
 from typing import Any, Final
 
@@ -21,11 +19,12 @@ import click
 import msgspec
 
 from astro.cli.display import Display, open_display
-from astro.cli.opening import Place, find_run, place_options, read_place
+from astro.cli.opening import Place, find_run, place_options, read_place, tasks_option
 from astro.cli.outcome import Code, note, write, write_json
 from astro.cli.targets import Target, arguments_of, load_target
 from astro.cli.wording import question_data, question_lines
-from astro.core.errors import RunCancelledError, RunFailedError
+from astro.core.codec import to_json
+from astro.core.errors import InvalidArgumentsError, RunCancelledError, RunFailedError
 from astro.core.fields import as_duration
 from astro.core.protocols import RunSummary
 from astro.core.records import AskedRecord, State
@@ -85,24 +84,31 @@ def _pairs(ctx: click.Context, option: click.Parameter, said: Iterable[str]) -> 
 def _duration(ctx: click.Context, option: click.Parameter, said: str | None) -> Any:
     try:
         return None if said is None else as_duration(float(said) if said.isdigit() else said)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    except TypeError as error:
+    except InvalidArgumentsError as error:
         raise click.BadParameter(str(error)) from error
 
 
 @click.command()
 @click.argument("target", metavar="FILE[:WORKFLOW]|MODULE:TASK")
-@click.option("-i", "--input", "inputs", multiple=True, callback=_pairs, metavar="NAME=VALUE",
-              help="An argument: JSON if it is some and fits, else text.")  # fmt: skip
+@click.option(
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    callback=_pairs,
+    metavar="NAME=VALUE",
+    help="An argument: JSON if it is some and fits, else text.",
+)
 @click.option("--key", help="A name of your choice: the same key is always the same run.")
 @click.option("--continue", "continued", metavar="RUN", help="Go on with a run instead.")
-@click.option("--tasks", "modules", multiple=True, metavar="MODULE",
-              help="A module whose tasks and agents are needed too.")  # fmt: skip
+@tasks_option
 @click.option("--priority", type=int, help="Higher comes first; 20 if left out.")
 @click.option("--deadline", callback=_duration, help="When to give up, for example 30m.")
-@click.option("--wait/--no-wait", default=None,
-              help="Whether to wait for a person; if left out, only where time decides too.")  # fmt: skip
+@click.option(
+    "--wait/--no-wait",
+    default=None,
+    help="Whether to wait for people; if left out, only where time decides too.",
+)
 @click.option("--plain", is_flag=True, help="Print plain lines, also on a terminal.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the result only.")
 @place_options
@@ -220,7 +226,7 @@ class _Driven:
             state = State.FAILED if isinstance(error, RunFailedError) else State.CANCELLED
             write_json({"run": handle.id, "state": state.value, "problem": error.problem})
             return Code.FAILED
-        plain = msgspec.to_builtins(result, enc_hook=str)
+        plain = msgspec.json.decode(to_json(result))
         if as_json:
             write_json({"run": handle.id, "state": State.DONE.value, "result": plain})
         elif plain is not None:

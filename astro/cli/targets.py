@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,10 +111,8 @@ def arguments_of(task: Task[..., Any], inputs: Iterable[tuple[str, str]]) -> dic
 
 def _argument(kind: Any, text: str, name: str) -> Any:
     readings: list[Any] = []
-    try:
+    with suppress(msgspec.MsgspecError):
         readings.append(msgspec.json.decode(text))
-    except msgspec.MsgspecError:
-        pass
     for value in (*readings, text):
         try:
             return codec_of(kind).settle(value)[1]

@@ -10,10 +10,10 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from astro.cli.calls import SeenCall, seen_calls
 from astro.core.protocols import RunSummary
 from astro.core.records import AskedRecord, CreatedRecord, FinishedRecord, Record, State, as_bytes
 from astro.decisions.replay import replay
-from astro.drawing.calls import DrawnCall, calls_of
 from astro.engine.posting import open_questions
 from astro.observers.log import sentence
 
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _CALLS: Final = 40  # calls that are shown unless all are asked for
+_DEEP: Final = 20  # levels that are indented
 _WIDTH: Final = 200  # characters of a value that is shown beside others
 
 
@@ -102,7 +103,7 @@ def run_lines(
         everything: Whether to show all calls, however many.
         options: Of commands that find its store.
     """
-    calls = calls_of(records)
+    calls = seen_calls(records)
     questions = open_questions(replay(records))
     data = summary_data(run) | {
         "calls": [_call_data(call) for call in calls],
@@ -165,43 +166,37 @@ def question_lines(asked: AskedRecord, run: str, options: Sequence[str]) -> list
     return [f"asks      {asked.question}{kind}{until}", f"          {command}"]
 
 
-def _call_data(call: DrawnCall) -> dict[str, Any]:
+def _call_data(call: SeenCall) -> dict[str, Any]:
     return {
         "call": call.id,
         "task": call.task,
-        "parent": call.parent.id if call.parent is not None else None,
-        "state": call.state.value if call.state is not None else None,
+        "parent": call.parent or None,
+        "state": call.state,
         "attempt": call.attempt,
-        "agent": call.agent,
-        "started": call.since.isoformat(),
-        "seconds": call.took.total_seconds() if call.took is not None else None,
-        "note": call.note,
+        "agent": call.agent or None,
+        "began": call.began.isoformat(),
+        "seconds": call.seconds,
+        "note": call.note or None,
     }
 
 
-def _tree(calls: Sequence[DrawnCall], *, everything: bool) -> list[str]:
+def _tree(calls: Sequence[SeenCall], *, everything: bool) -> list[str]:
     """Return calls with those they asked for indented below them."""
-    if not calls:
-        return []
-    lines = [f"{len(calls)} {'call' if len(calls) == 1 else 'calls'}"]
-    waiting = [(calls[0], 0)]
-    while waiting and (everything or len(lines) <= _CALLS):
-        call, depth = waiting.pop()
-        lines.append(_call_line(call, depth))
-        waiting += [(child, depth + 1) for child in reversed(call.children)]
-    if waiting:
-        lines.append(f"… and {len(calls) - len(lines) + 1} more: --all")
+    shown = calls if everything else calls[:_CALLS]
+    lines = [f"{len(calls)} {'call' if len(calls) == 1 else 'calls'}", *map(_call_line, shown)]
+    if len(shown) < len(calls):
+        lines.append(f"… and {len(calls) - len(shown)} more: --all")
     return lines
 
 
-def _call_line(call: DrawnCall, depth: int) -> str:
-    state = call.state.value if call.state is not None else "unknown"
-    took = "" if call.took is None else f"{call.took.total_seconds():.3f} s"
+def _call_line(call: SeenCall) -> str:
+    took = "" if call.seconds is None else f"{call.seconds:.3f} s"
     special = [
         f"by {call.agent}" if call.agent else "",
         f"attempt {call.attempt}" if call.attempt > 1 else "",
         _short(call.note),
-        call.id if call.state is not State.DONE else "",
+        call.id if call.state != State.DONE else "",
     ]
     said = "  ".join(part for part in special if part)
-    return f"{'  ' * (depth + 1) + call.task:<32}  {state:<9} {took:>10}  {said}".rstrip()
+    name = "  " * (min(call.depth, _DEEP) + 1) + call.task
+    return f"{name:<32}  {call.state:<9} {took:>10}  {said}".rstrip()

@@ -20,7 +20,7 @@ import msgspec
 
 from astro.core.errors import CodecError
 
-__all__ = ["MAX_DEPTH", "MAX_SIZE", "Codec", "codec_of", "json_schema", "to_json"]
+__all__ = ["MAX_DEPTH", "MAX_SIZE", "Codec", "clean_text", "codec_of", "json_schema", "to_json"]
 
 T = TypeVar("T")
 
@@ -143,6 +143,28 @@ def _refuse_depth(raw: bytes) -> None:
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
             raise _refused(f"it is nested deeper than {MAX_DEPTH} levels")
+
+
+def clean_text(text: object, *, what: str, cap: int = 1_000) -> str:
+    """Return a text that can be kept and shown: a key, a tenant, a reason.
+
+    Raises:
+        CodecError: It is no text, too long, or has characters that cannot be kept.
+    """
+    if not isinstance(text, str) or len(text) > cap or "\0" in text or not _is_utf8(text):
+        raise CodecError(
+            f"{text!r:.60} is no {what}.",
+            remedy=f"Use a text of at most {cap:,} characters, without NUL and lone surrogates.",
+        )
+    return text
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Codec(Generic[T]):

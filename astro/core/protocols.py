@@ -5,7 +5,7 @@ Implementations do not inherit from these protocols; a line in `tests/typing/` a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -522,7 +522,7 @@ class Run(Protocol[R_co]):
     @property
     def tenant(self) -> str: ...
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, Any, R_co]:
         """Wait for the result.
 
         Raises:

@@ -42,11 +42,7 @@ def _inputs(inputs: Iterable[Input] | Mapping[str, Any]) -> tuple[Input, ...]:
     return tuple(inputs)
 
 
-def _nodes(nodes: Iterable[Node]) -> tuple[Node, ...]:
-    return tuple(nodes)
-
-
-@attrs.frozen(slots=False, repr=False)
+@attrs.frozen(slots=False, init=False, repr=False)
 class Workflow:
     """A graph of tasks.
 
@@ -66,28 +62,33 @@ class Workflow:
     """
 
     name: str
-    nodes: tuple[Node, ...] = attrs.field(converter=_nodes)
-    inputs: tuple[Input, ...] = attrs.field(default=(), kw_only=True, converter=_inputs)
-    output: Expression | None = attrs.field(default=None, kw_only=True, converter=output_of)
-    description: str = attrs.field(default="", kw_only=True, validator=instance_of(str))
-    priority: int | None = attrs.field(
-        default=None, kw_only=True, validator=optional(instance_of(int))
-    )
-    budget: Budget | None = attrs.field(
-        default=None, kw_only=True, validator=optional(instance_of(Budget))
-    )
+    nodes: tuple[Node, ...]
+    inputs: tuple[Input, ...]
+    output: Expression | None
+    description: str = attrs.field(validator=instance_of(str))
+    priority: int | None = attrs.field(validator=optional(instance_of(int)))
+    budget: Budget | None = attrs.field(validator=optional(instance_of(Budget)))
 
-    def __attrs_post_init__(self) -> None:
-        check_name(self.name, what="workflow")
-        known = {node.name for node in self.nodes} | {one.name for one in self.inputs}
-        nodes = tuple(settled(node, known) for node in self.nodes)
-        output = settled_output(self.output, known)
-        problems = problems_of(nodes, self.inputs, output)
+    def __init__(
+        self,
+        name: str,
+        nodes: Iterable[Node],
+        *,
+        inputs: Iterable[Input] | Mapping[str, Any] = (),
+        output: object = None,
+        description: str = "",
+        priority: int | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        check_name(name, what="workflow")
+        nodes, given = tuple(nodes), _inputs(inputs)
+        known = {node.name for node in nodes} | {one.name for one in given}
+        nodes = tuple(settled(node, known) for node in nodes)
+        found = settled_output(output_of(output), known)
+        problems = problems_of(nodes, given, found)
         if problems:
-            raise WorkflowError(self.name, [spell_problem(problem) for problem in problems])
-        # A frozen value is completed at birth, and only then.
-        object.__setattr__(self, "nodes", nodes)
-        object.__setattr__(self, "output", output)
+            raise WorkflowError(name, [spell_problem(problem) for problem in problems])
+        self.__attrs_init__(name, nodes, given, found, description, priority, budget)
 
     def __repr__(self) -> str:
         return f"<Workflow {self.name}: {len(self.nodes)} nodes, {self.digest[:8]}>"

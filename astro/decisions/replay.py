@@ -150,7 +150,9 @@ class RunState(msgspec.Struct, eq=False):
         """
         for child in self.children.get(parent, ()):
             call = self.calls[child]
-            slept = call.task == "sleep" and call.moment is not None and call.moment <= at
+            # A task may be called "sleep" too; only the verb has no attempts.
+            slept = call.task == "sleep" and not call.attempt and call.moment is not None
+            slept = slept and call.moment is not None and call.moment <= at
             kept = (call.state is State.DONE or slept) and not call.abandoned
             if kept and not fresh and call.effect != Effect.READ:
                 continue

@@ -44,7 +44,9 @@ class Turns(Generic[T]):
         rank = since.timestamp() / self._age - priority / _STEP
         heap = self._groups.setdefault((tenant, needs), [])
         heapq.heappush(heap, (rank, next(self._numbers), item))
-        self._tenants.setdefault(tenant, 0)
+        # Who comes new, or again, waits behind those who wait already; else a stream of new
+        # tenants would go before the old ones for ever.
+        self._tenants.setdefault(tenant, next(self._numbers))
         self._size += 1
 
     def pop(self, fits: Callable[[tuple[str, ...]], bool], gone: Callable[[T], bool]) -> T | None:
@@ -61,7 +63,7 @@ class Turns(Generic[T]):
                 heapq.heappop(heap)
                 self._size -= 1
             if not heap:
-                del self._groups[group]
+                self._leave(group)
             elif fits(group[1]):
                 key = (self._tenants[group[0]], heap[0][0], heap[0][1], group)
                 best = key if best is None or key < best else best
@@ -70,5 +72,17 @@ class Turns(Generic[T]):
         group = best[3]
         _, _, item = heapq.heappop(self._groups[group])
         self._size -= 1
-        self._tenants[group[0]] = next(self._numbers)
+        if self._groups[group]:
+            self._tenants[group[0]] = next(self._numbers)
+        else:
+            self._leave(group)
         return item
+
+    def _leave(self, group: tuple[str, tuple[str, ...]]) -> None:
+        """Forget a group without waiters, and its tenant if it has no other."""
+        del self._groups[group]
+        tenant = group[0]
+        if any(other == tenant for other, _ in self._groups):
+            self._tenants[tenant] = next(self._numbers)
+        else:
+            del self._tenants[tenant]

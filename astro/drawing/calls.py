@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import attrs
+import msgspec
 
 from astro.core.records import (
     AbandonedRecord,
@@ -23,6 +24,7 @@ from astro.core.records import (
     ChildFinishedRecord,
     ChildStartedRecord,
     CreatedRecord,
+    EmittedRecord,
     FailedRecord,
     Failure,
     FinishedRecord,
@@ -35,9 +37,16 @@ from astro.core.records import (
     State,
     SucceededRecord,
     UndoingRecord,
+    as_bytes,
 )
 
-__all__ = ["DrawnCall", "calls_of"]
+__all__ = ["DEFINITION", "DrawnCall", "History", "calls_of", "history_of"]
+
+
+DEFINITION: Final = "definition"
+"""The step with which each run of a workflow begins; its result is the definition."""
+
+_PASSED: Final = {"skipped": "skipped", "defaulted": "its default was taken"}
 
 
 @attrs.define(eq=False)
@@ -81,15 +90,37 @@ class DrawnCall:
         self.note = note or self.note
 
 
-def calls_of(records: Iterable[Record]) -> list[DrawnCall]:
-    """Return the calls of a run in order of first appearance; the first is the root's."""
+@attrs.frozen
+class History:
+    """What a picture shows of a run.
+
+    Attributes:
+        calls: In order of first appearance; the first is the root's.
+        definition: JSON of the workflow that the run is of, with its digest; None for a task.
+        passed: What became of nodes that were passed over, by their names.
+        over: Whether the run has ended.
+    """
+
+    calls: list[DrawnCall]
+    definition: bytes | None = None
+    passed: Mapping[str, str] = attrs.field(factory=dict)
+    over: bool = False
+
+
+def history_of(records: Iterable[Record]) -> History:
+    """Return what a picture shows of a run, from its records so far."""
     fold = _Fold()
     for at, record in enumerate(records, start=1):
         fold.wake(at, record.at)
         apply = _APPLY.get(type(record))
         if apply is not None:
             apply(fold, at, record)
-    return fold.close()
+    return History(fold.close(), fold.definition, fold.passed, fold.over is not None)
+
+
+def calls_of(records: Iterable[Record]) -> list[DrawnCall]:
+    """Return the calls of a run in order of first appearance; the first is the root's."""
+    return history_of(records).calls
 
 
 @attrs.define
@@ -101,6 +132,8 @@ class _Fold:
     over: FinishedRecord | None = None
     held: State | None = None
     note: str = ""
+    definition: bytes | None = None
+    passed: dict[str, str] = attrs.field(factory=dict)
 
     def call(self, at: int, when: datetime, id: str, task: str, parent: str) -> DrawnCall:
         """Return a call, a new one below its parent if it is asked for the first time."""
@@ -130,6 +163,7 @@ class _Fold:
             if call.state is State.SLEEPING and call.attempt == number:
                 # Over before this record, which may be the start of what follows.
                 call.finish(State.DONE, at - 1, until)
+                call.note = ""
 
     def close(self) -> list[DrawnCall]:
         """Return the calls, with what is known only at the end."""
@@ -175,6 +209,9 @@ def _started(fold: _Fold, at: int, record: StartedRecord) -> None:
 
 def _succeeded(fold: _Fold, at: int, record: SucceededRecord) -> None:
     fold.end(at, record, State.DONE, "from the cache" if record.cached else "")
+    call = fold.calls.get(record.call)
+    if call is not None and call.task == DEFINITION and call.parent is fold.root:
+        fold.definition = fold.definition or as_bytes(record.result)
 
 
 def _attempt_failed(fold: _Fold, at: int, record: AttemptFailedRecord) -> None:
@@ -202,6 +239,13 @@ def _slept(fold: _Fold, at: int, record: SleptRecord) -> None:
 def _asked(fold: _Fold, at: int, record: AskedRecord) -> None:
     call = fold.call(at, record.at, record.call, "ask", record.parent)
     call.state, call.end, call.note = State.ASKED, None, record.question
+
+
+def _emitted(fold: _Fold, at: int, record: EmittedRecord) -> None:
+    if record.name in _PASSED and fold.root is not None and record.parent == fold.root.id:
+        told = msgspec.json.decode(record.value)
+        if isinstance(told, dict) and isinstance(told.get("node"), str):
+            fold.passed[told["node"]] = _PASSED[record.name]
 
 
 def _answered(fold: _Fold, at: int, record: AnsweredRecord) -> None:
@@ -262,6 +306,7 @@ _APPLY: Final[Mapping[type[Any], Callable[[_Fold, int, Any], None]]] = {
     SleptRecord: _slept,
     AskedRecord: _asked,
     AnsweredRecord: _answered,
+    EmittedRecord: _emitted,
     ChildStartedRecord: _child_started,
     ChildFinishedRecord: _child_finished,
     PausedRecord: _paused,

@@ -17,7 +17,7 @@ from attrs.validators import ge, instance_of
 from astro.core.errors import InvalidArgumentsError
 from astro.core.records import State
 
-__all__ = ["TROUBLE_FIRST", "Edge", "Graph", "GraphNode", "Link", "state_of_many"]
+__all__ = ["TROUBLE_FIRST", "Edge", "Graph", "GraphNode", "Link", "spelled", "tally_of"]
 
 TROUBLE_FIRST: Final = (
     State.FAILED,
@@ -94,13 +94,13 @@ class Graph:
     """Boxes and lines under a title; every line has two known ends, and none lead in a circle.
 
     Attributes:
-        unit: What a box stands for one of.
+        note: What the line below the title says; if empty, how many are in which state.
     """
 
     title: str
     nodes: tuple[GraphNode, ...] = attrs.field(default=(), converter=_nodes)
     edges: tuple[Edge, ...] = attrs.field(default=(), converter=_edges)
-    unit: str = "node"
+    note: str = ""
 
     def __attrs_post_init__(self) -> None:
         known = {node.id for node in self.nodes}
@@ -112,11 +112,6 @@ class Graph:
                 raise _refused(f"an edge leads from {edge.source!r:.60} to {edge.target!r:.60}")
         if _has_cycle(known, self.edges):
             raise _refused("its edges lead in a circle")
-
-    @property
-    def count(self) -> int:
-        """How many calls or nodes the graph stands for."""
-        return sum(node.count for node in self.nodes)
 
     @property
     def tally(self) -> tuple[tuple[State, int], ...]:
@@ -132,14 +127,19 @@ class Graph:
     @property
     def summary(self) -> str:
         """One line that says what the picture shows."""
-        told = [f"{self.count:,} {self.unit}{'' if self.count == 1 else 's'}"]
-        return ", ".join(told + [f"{number:,} {state}" for state, number in self.tally])
+        return self.note or spelled(sum(node.count for node in self.nodes), "node", self.tally)
 
 
-def state_of_many(states: Iterable[State]) -> State:
-    """Return the state that deserves a look first."""
-    found = set(states)
-    return next((state for state in TROUBLE_FIRST if state in found), State.READY)
+def spelled(count: int, what: str, tally: Iterable[tuple[State, int]]) -> str:
+    """Return how many there are, and how many of them in which state."""
+    told = [f"{count:,} {what}{'' if count == 1 else 's'}"]
+    return ", ".join(told + [f"{number:,} {state}" for state, number in tally])
+
+
+def tally_of(states: Iterable[State | None]) -> tuple[tuple[State, int], ...]:
+    """Return how many there are of each state, what deserves a look first."""
+    found = Counter(states)
+    return tuple((state, found[state]) for state in TROUBLE_FIRST if found[state])
 
 
 def _refused(reason: str) -> InvalidArgumentsError:

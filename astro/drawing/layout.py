@@ -106,32 +106,40 @@ def lay_out(graph: Graph, sizes: Mapping[str, tuple[float, float]]) -> Layout:
         for members, lines in _connected(len(boxed), pairs)
     ]
     corners, width, height = _packed(parts)
-    boxes: dict[int, Box] = {}
-    points: dict[int, tuple[Point, ...]] = {}
+    boxes = _boxes(graph, boxed, parts, corners)
+    points = {
+        line: [(round(left + x, 1), round(top + y, 1)) for x, y in bends]
+        for part, (left, top) in zip(parts, corners, strict=True)
+        for line, bends in part.bends
+    }
+    routes = [
+        _route(edge, boxes[source], boxes[target], points[line])
+        for line, (edge, (source, target)) in enumerate(zip(graph.edges, pairs, strict=True))
+    ]
+    return Layout(boxes=tuple(boxes), routes=tuple(routes), width=width, height=height)
+
+
+def _boxes(
+    graph: Graph,
+    sizes: Sequence[tuple[float, float]],
+    parts: Sequence[Part],
+    corners: Sequence[Point],
+) -> list[Box]:
+    found: dict[int, Box] = {}
     for part, (left, top) in zip(parts, corners, strict=True):
         for one, row, across, down in part.places:
-            boxes[one] = Box(
+            found[one] = Box(
                 id=graph.nodes[one].id,
                 row=row,
                 left=round(left + across, 1),
                 top=round(top + down, 1),
-                width=boxed[one][0],
-                height=boxed[one][1],
+                width=sizes[one][0],
+                height=sizes[one][1],
             )
-        for line, bends in part.bends:
-            points[line] = tuple((round(left + x, 1), round(top + y, 1)) for x, y in bends)
-    return Layout(
-        boxes=tuple(boxes[one] for one in range(len(boxed))),
-        routes=tuple(
-            _route(edge, boxes[pair[0]], boxes[pair[1]], points[line])
-            for line, (edge, pair) in enumerate(zip(graph.edges, pairs, strict=True))
-        ),
-        width=width,
-        height=height,
-    )
+    return [found[one] for one in range(len(sizes))]
 
 
-def _route(edge: Edge, source: Box, target: Box, bends: tuple[Point, ...]) -> Route:
+def _route(edge: Edge, source: Box, target: Box, bends: Sequence[Point]) -> Route:
     """Return a line between its boxes; its ends are theirs, to the last digit."""
     start, end = (source.middle, source.bottom), (target.middle, target.top)
     inner = [(start[0], bends[0][1]), *bends[1:-1], (end[0], bends[-1][1])]

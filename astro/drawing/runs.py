@@ -1,20 +1,22 @@
 """The graph of a run: its calls as a tree of boxes that fits on one page, however many there are.
 
 A solid line leads from a call to what it asked for first, a dashed one from there to what it
-asked for once that was done. Equal calls share a box with their numbers.
+asked for once that was done. Equal calls share a box with their numbers. The run of a workflow
+has a box for each node instead, and the workflow's own lines between them.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 from astro.core.records import Record, State
-from astro.drawing.calls import DrawnCall, calls_of
-from astro.drawing.graph import TROUBLE_FIRST, Edge, Graph, GraphNode, Link, state_of_many
+from astro.drawing.calls import DrawnCall, history_of
+from astro.drawing.graph import Edge, Graph, GraphNode, Link, spelled, tally_of
 from astro.drawing.spans import Span, bundle
+from astro.drawing.workflows import spans_of_workflow, workflow_of
 
 __all__ = ["DEPTH", "PAGE", "graph_of_run", "spelled_duration"]
 
@@ -29,45 +31,63 @@ _TANGLE: Final = 6  # lines between two sets of boxes from which on they meet in
 
 def graph_of_run(records: Sequence[Record]) -> Graph:
     """Return the calls of a run as a graph, from its records so far."""
-    calls = calls_of(records)
-    if not calls:
-        return Graph(title="A run without records", unit="call")
-    root = calls[0]
+    history = history_of(records)
+    if not history.calls:
+        return Graph(title="A run without records", note="0 calls")
+    workflow = workflow_of(history)
+    root = Span((), history.calls[0].task, "", history.calls[:1])
     nodes: list[GraphNode] = []
     edges: list[Edge] = []
-    waiting = deque([(Span((), root.task, "", [root]), 1)])
+    waiting = deque([(root, 1)])
     planned = 1
     while waiting:
         span, depth = waiting.popleft()
-        below = bundle(span.calls) if planned < PAGE and depth < DEPTH else []
-        if planned + len(below) > PAGE:
-            below = []
+        if workflow is not None and span is root:
+            below = spans_of_workflow(workflow, history)
+        else:
+            below = _bundled(span, depth, PAGE - planned)
         planned += len(below)
         waiting.extend((one, depth + 1) for one in below)
         nodes.append(_node(span, shown=bool(below)))
         points, lines = _connected(span, below)
         nodes.extend(points)
         edges.extend(lines)
-    return Graph(title=root.task, nodes=nodes, edges=edges, unit="call")
+    tally = tally_of(call.state for call in history.calls)
+    return Graph(
+        title=history.calls[0].task,
+        nodes=nodes,
+        edges=edges,
+        note=spelled(len(history.calls), "call", tally),
+    )
+
+
+def _bundled(span: Span, depth: int, room: int) -> list[Span]:
+    """Return what the calls of a span asked for, if it fits on the page."""
+    if depth >= DEPTH or room <= 0:
+        return []
+    found = bundle(span.calls)
+    return found if len(found) <= room else []
 
 
 def _connected(parent: Span, below: Sequence[Span]) -> tuple[list[GraphNode], list[Edge]]:
     """Return the lines to what a call asked for, and the points where many of them meet."""
     points: list[GraphNode] = []
     edges: list[Edge] = []
-    stages: dict[tuple[str, ...], list[str]] = {}
+    stages: dict[tuple[tuple[str, Link], ...], list[str]] = {}
     for span in below:
-        stages.setdefault(tuple(map(_id, span.before)), []).append(_id(span))
+        before = tuple((_id(one), link) for one, link in span.before)
+        stages.setdefault(before, []).append(_id(span))
     for before, after in stages.items():
         if not before:
             edges += [Edge(_id(parent), target, Link.ASKS) for target in after]
             continue
-        if min(len(before), len(after)) > 1 and len(before) * len(after) >= _TANGLE:
-            point = GraphNode(id=f"|{after[0]}", label="", count=0)
+        plain = all(link is Link.THEN for _, link in before)
+        if plain and min(len(before), len(after)) > 1 and len(before) * len(after) >= _TANGLE:
+            point = GraphNode(id=f"|then {after[0]}", label="", count=0)
             points.append(point)
-            edges += [Edge(source, point.id, Link.THEN) for source in before]
-            before = (point.id,)
-        edges += [Edge(source, target, Link.THEN) for source in before for target in after]
+            edges += [Edge(source, point.id, Link.THEN) for source, _ in before]
+            before = ((point.id, Link.THEN),)
+        edges += [Edge(source, one, link) for source, link in before for one in after]
     return points, edges
 
 
@@ -87,14 +107,14 @@ def _node(span: Span, *, shown: bool) -> GraphNode:
         told = [part for part in (*_told(calls[0]), hidden) if part]
         label = _label(span)
         return GraphNode(id=_id(span), label=label, detail=" · ".join(told), state=calls[0].state)
-    states = Counter(call.state for call in calls if call.state is not None)
+    tally = tally_of(call.state for call in calls)
     return GraphNode(
         id=_id(span),
         label=_label(span),
         detail=hidden,
-        state=state_of_many(states) if states else None,
+        state=tally[0][0] if tally else None,
         count=len(calls),
-        tally=tuple((state, states[state]) for state in TROUBLE_FIRST if states[state]),
+        tally=tally,
     )
 
 

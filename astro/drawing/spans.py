@@ -15,8 +15,9 @@ from typing import Final, TypeAlias
 import attrs
 
 from astro.drawing.calls import DrawnCall
+from astro.drawing.graph import Link
 
-__all__ = ["Span", "bundle"]
+__all__ = ["MANY", "Span", "bundle"]
 
 MANY: Final = 60
 """Boxes that the calls of one parent may take."""
@@ -32,14 +33,14 @@ class Span:
 
     Attributes:
         task: Their task; empty where there are several.
-        before: The spans that it comes right after; none if its parent began with it.
+        before: The spans that it comes right after, and how; none if its parent began with it.
     """
 
     key: _Key
     task: str
     place: str
     calls: list[DrawnCall] = attrs.field(factory=list)
-    before: list[Span] = attrs.field(factory=list)
+    before: list[tuple[Span, Link]] = attrs.field(factory=list)
 
     @property
     def start(self) -> int:
@@ -86,7 +87,7 @@ def _merged(lanes: Iterable[list[Span]]) -> list[Span]:
             if known is not span:
                 known.calls.extend(span.calls)
         for span in new:
-            span.before = [found[one.key] for one in span.before]
+            span.before = [(found[one.key], link) for one, link in span.before]
     for span in found.values():
         span.calls.sort(key=lambda call: call.start)
     return list(found.values())
@@ -163,4 +164,4 @@ def _link(lane: Sequence[Span], new: Sequence[Span]) -> None:
     for span in new:
         ended = [(end, one) for end, one in over if end is not None and end < span.start]
         newest = max((one.start for _, one in ended), default=-1)
-        span.before = [one for end, one in ended if end > newest]
+        span.before = [(one, Link.THEN) for end, one in ended if end > newest]

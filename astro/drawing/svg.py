@@ -35,6 +35,7 @@ _LIP: Final = 5.0  # what shows of the boxes behind the first
 _BAR: Final = 10.0  # a bar of shares and the space above it
 _WORDY: Final = 720.0  # what the line below the title may ask for
 _POINT: Final = 6.0
+_DASHES: Final = ' stroke-dasharray="5 4"'
 _MAX_TIP: Final = 2_000
 
 
@@ -194,7 +195,7 @@ def _lines(routes: Iterable[Route], points: Container[str]) -> Iterator[str]:
         if route.edge.target not in points:
             tips[route.points[-1]] = None
     for link, path in paths.items():
-        dashes = ' stroke-dasharray="5 4"' if link is Link.THEN else ""
+        dashes = _DASHES if link is Link.THEN else ""
         yield (
             f'<path class="line" fill="none" stroke="{LIGHT.edge}" stroke-width="1.4"{dashes} '
             f'd="{"".join(path)}"/>'
@@ -233,18 +234,18 @@ def _legend(graph: Graph) -> tuple[str, float]:
     found = {edge.link for edge in graph.edges}
     if found <= {Link.ASKS} or found <= {Link.GIVES}:
         return "", 0.0
+    solid = " or ".join(link.value for link in Link if link in found and link is not Link.THEN)
     parts, left = [], 0.0
-    for link in Link:
-        if link not in found:
+    for words, dashes in ((solid, ""), (Link.THEN.value, _DASHES)):
+        if not words:
             continue
-        dashes = ' stroke-dasharray="5 4"' if link is Link.THEN else ""
         parts.append(
             f'<path class="line" fill="none" stroke="{LIGHT.edge}" stroke-width="1.4"{dashes} '
             f'd="M{_n(left)} 0h22"/><path class="tip" fill="{LIGHT.edge}" '
             f'd="M{_n(left + 21)} -4v8l7 -4z"/>'
         )
-        parts.append(_text(link.value, left + 35, 4, 1e9, _CAPTION, faint=True))
-        left += 35 + width_of(link.value, _CAPTION) + 24
+        parts.append(_text(words, left + 35, 4, 1e9, _CAPTION, faint=True))
+        left += 35 + width_of(words, _CAPTION) + 24
     return "".join(parts), left
 
 

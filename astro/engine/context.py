@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from astro.core.codec import to_json
+from astro.core.codec import clean_text, codec_of, to_json
 from astro.core.context import ChildRun, MapsOver
 from astro.core.errors import SandboxUnavailableError
 from astro.core.policy import Retry
@@ -169,6 +169,7 @@ class LiveContext:
         timeout: timedelta | None = None,
         default: Any = _MISSING,
     ) -> Coroutine[Any, Any, Any]:
+        clean_text(question, what="question", cap=100_000)
         given = None if default is _MISSING else (default,)
         identity = self._named("ask", question)
         return waiting.ask_person(self._attempt, identity, question, kind, timeout, given)
@@ -185,7 +186,8 @@ class LiveContext:
 
     def emit(self, name: str, value: object = None, /) -> None:
         run = self._attempt.run
-        raw = to_json(value)
+        raw, _ = codec_of(Any).settle(value)
+        clean_text(name, what="name of an event")
         identity = self._attempt.ordinals.take(self._place, "emit", to_json(name) + raw)
         if identity not in run.state.calls:
             run.journal.append(

@@ -170,15 +170,7 @@ async def _attempt(
         performer = choice.name
     except BudgetExceededError as error:
         return _given_up(run, request, number, error)
-    attempt = Attempt(
-        run,
-        call=request.id,
-        task=request.task.name,
-        number=number,
-        priority=_priority(run, request, parent),
-        deadline=_earliest(end, parent.deadline if parent is not None else run.deadline),
-        needs=run.needs(request.task, performer),
-    )
+    attempt = _new_attempt(run, request, parent, number, end, performer)
     await attempt.begin()
     failure: Exception | None = None
     try:
@@ -195,6 +187,26 @@ async def _attempt(
     if failure is not None:
         return await _failed(run, request, number, failure)
     return (await _succeeded(run, request, number, raw, value),)
+
+
+def _new_attempt(
+    run: OwnedRun,
+    request: Request,
+    parent: Attempt | None,
+    number: int,
+    end: datetime | None,
+    performer: str,
+) -> Attempt:
+    above = parent.deadline if parent is not None else run.deadline
+    return Attempt(
+        run,
+        call=request.id,
+        task=request.task.name,
+        number=number,
+        priority=_priority(run, request, parent),
+        deadline=min((m for m in (end, above) if m is not None), default=None),
+        needs=run.needs(request.task, performer),
+    )
 
 
 def _number(memory: CallState | None) -> tuple[int, bool]:
@@ -225,10 +237,6 @@ def _own_end(run: OwnedRun, request: Request, memory: CallState | None) -> datet
         begun = memory.since if memory is not None and memory.since is not None else now
         moments.append(begun + lasting)
     return min(moments)
-
-
-def _earliest(*moments: datetime | None) -> datetime | None:
-    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _record_start(run: OwnedRun, request: Request, number: int, agent: str, reason: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from astro.core.codec import to_json
+from astro.core.codec import clean_text, to_json
 from astro.core.errors import (
     AlreadyAnsweredError,
     InvalidArgumentsError,
@@ -77,6 +77,7 @@ async def answer(
             question is meant.
         AlreadyAnsweredError: It has its answer, or its deadline has passed.
     """
+    clean_text(by, what="name of a person")
     state = replay(await read_all(store, tenant, run))
     if state.finished is not None:
         raise RunFinishedError(run, state.finished.state.value)
@@ -111,6 +112,7 @@ def _which(state: RunState, call: str | None) -> AskedRecord:
 
 async def cancel(store: Store, tenant: str, run: str, reason: str = "") -> None:
     """Ask for the end of a run; asking again, or after its end, changes nothing."""
+    clean_text(reason, what="reason")
     try:
         await store.post(tenant, run, CancelMessage(reason=reason))
     except RunFinishedError:
@@ -119,6 +121,7 @@ async def cancel(store: Store, tenant: str, run: str, reason: str = "") -> None:
 
 async def pause(store: Store, tenant: str, run: str, by: str = "") -> None:
     """Stop dispatching; attempts in flight finish."""
+    clean_text(by, what="name of a person")
     await store.post(tenant, run, PauseMessage(by=by))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import attrs
 
-from astro.core.codec import codec_of
+from astro.core.codec import clean_text, codec_of
 from astro.core.errors import UnknownTaskError
 from astro.core.policy import Budget, RunOptions
 from astro.core.protocols import Page, RunQuery, RunSummary
@@ -134,6 +134,9 @@ class Verbs:
             "tenant": tenant,
             "strict": strict,
         }
+        for what in ("key", "tenant"):
+            if said[what] is not None:
+                clean_text(said[what], what=what)
         chosen: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
         return EngineView(self._engine, attrs.evolve(self._said, **chosen))
 

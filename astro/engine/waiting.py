@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveChild", "ask_person", "fan_out", "sleep", "spend", "start_child"]
 
 
-class Fan(msgspec.Struct):
+class _Fan(msgspec.Struct):
     """Many calls of one task, as `map` asks for them.
 
     Attributes:
@@ -78,7 +78,7 @@ async def fan_out(
 
     The first failure cancels the calls in flight, which are then abandoned, and is raised.
     """
-    fan = Fan(task, bounds, identities, place, policy, [None] * len(bounds), [])
+    fan = _Fan(task, bounds, identities, place, policy, [None] * len(bounds), [])
     await _recall(attempt, fan)
     workers = min(limit, len(fan.todo))
     attempt.run.journal.crowd += workers
@@ -90,7 +90,7 @@ async def fan_out(
     return fan.results
 
 
-async def _recall(attempt: Attempt, fan: Fan) -> None:
+async def _recall(attempt: Attempt, fan: _Fan) -> None:
     """Answer from the journal what it knows, before anything is dispatched."""
     for index, identity in enumerate(fan.identities):
         memory = attempt.run.state.calls.get(identity)
@@ -103,7 +103,7 @@ async def _recall(attempt: Attempt, fan: Fan) -> None:
             fan.results[index] = await attempt.run.recalled(fan.task, memory)
 
 
-async def _work_off(attempt: Attempt, fan: Fan, workers: int) -> None:
+async def _work_off(attempt: Attempt, fan: _Fan, workers: int) -> None:
     """Ask for the rest, each worker for one call after another."""
     rest = iter(fan.todo)
     errors: list[Exception] = []

@@ -149,7 +149,7 @@ class _Plan(msgspec.Struct, frozen=True):
 def _absent(name: str) -> Task[..., Any]:
     """Return a task that an older definition names and nobody offers: the run waits for it."""
 
-    async def body(ctx: Context) -> None:
+    async def body(ctx: Context) -> Any:
         raise NotImplementedError
 
     return Task(fn=body, name=name, needs_agent=True)

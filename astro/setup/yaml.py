@@ -134,8 +134,6 @@ def _yaml_events(text: str, composer: Composer) -> Iterator[Event]:
     except YAMLError as error:
         at = getattr(error, "position", 0)
         composer.refuse(text.count("\n", 0, at) + 1, f"{getattr(error, 'reason', error)}")
-    except RecursionError:
-        composer.refuse(1, "it is nested too deeply")
 
 
 def _yaml_event(name: str, event: Any, composer: Composer) -> Iterator[Event]:

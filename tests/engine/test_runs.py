@@ -11,6 +11,7 @@ from astro import (
     AlreadyAnsweredError,
     Budget,
     CallFailedError,
+    CodecError,
     Context,
     EngineClosedError,
     InvalidArgumentsError,
@@ -475,3 +476,18 @@ async def test_rule_43_run_sync_inside_a_loop_names_await(engine_of: OpenEngine)
     assert isinstance(engine, LocalEngine)
     with pytest.raises(EngineClosedError, match="await"):
         engine.run_sync(echo, "x")
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\0b", "x" * 2_000, 3])
+async def test_text_that_cannot_be_kept_is_refused_at_the_door(
+    engine_of: OpenEngine, text: str
+) -> None:
+    async with engine_of(publish) as engine:
+        with pytest.raises(CodecError, match="key"):
+            engine.options(key=text)
+        run = await engine.start(publish, "Fusion")
+        await until(run, "asked")
+        with pytest.raises(CodecError, match="reason"):
+            await run.cancel(text)
+        await run.answer(True)
+        assert await run == "published"

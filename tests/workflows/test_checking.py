@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal, NewType, TypedDict
+from typing import Annotated, Any, ForwardRef, Literal, NewType, Protocol, TypedDict
 
 import attrs
 import msgspec
@@ -161,6 +161,12 @@ def test_for_each_goes_over_lists_and_items_have_their_type() -> None:
     ]
 
 
+def test_a_list_that_is_nowhere_is_a_problem_once() -> None:
+    size = Node("size", count, {"text": "x"})
+    each = Node("a", search, {"topic": "{{ item }}"}, for_each=size.result["x"])
+    assert found(size, each) == ["nodes.a.for_each: int has no parts"]
+
+
 def test_the_result_of_for_each_is_a_list() -> None:
     sizes = Node("sizes", count, {"text": "x"}, for_each=[1])
     assert found(sizes, Node("a", search, {"topic": sizes})) == [
@@ -283,8 +289,22 @@ def test_types_of_parts_are_known_where_the_type_says() -> None:
 
 
 def test_a_part_of_a_class_whose_annotations_are_unknown_may_be_anything() -> None:
-    unknown = attrs.make_class("Unknown", {"x": attrs.field(type="NoSuchName")}, frozen=True)  # type: ignore[arg-type]  # a forward reference
-    assert inside(unknown, "x") is Any
+    class Unknown(TypedDict):
+        """Annotated with what only a type checker could know."""
+
+        x: int
+
+    Unknown.__annotations__["x"] = ForwardRef("NoSuchName")
+    assert inside(Unknown, "x") is Any
+
+
+def test_whether_a_class_has_the_shape_of_a_protocol_is_not_known() -> None:
+    class Shape(Protocol):
+        """Something with a title."""
+
+        title: str
+
+    assert fits(Article, Shape) is None
 
 
 @pytest.mark.parametrize("kind", [str, int, bool, None, datetime])

@@ -256,6 +256,8 @@ def test_toml_is_read_with_lines(write: WriteFile) -> None:
         ("a = 1\na = 2", "line 2: Cannot overwrite"),
         ("a = 1\nb = inf", "line 2: inf is not a number"),
         ("a = " + "[" * 40 + "]" * 40, "line 1: nested deeper than 32 levels"),
+        ("a = " + "[" * 5_000, "line 1: maximum recursion"),
+        ("a = " + "9" * 5_000, "line 1: Exceeds the limit"),
     ],
 )
 def test_toml_is_as_strict_as_yaml(write: WriteFile, text: str, problem: str) -> None:
