@@ -108,7 +108,7 @@ def _state(known: CallState | None, last: Record) -> str:
 def _in_order(calls: Mapping[str, SeenCall]) -> Iterable[SeenCall]:
     """Yield calls depth first, without recursion: journals may be deep."""
     below: dict[str, list[SeenCall]] = {}
-    roots = []
+    roots: list[SeenCall] = []
     for call in calls.values():
         inside = call.parent in calls and call.parent != call.id
         (below.setdefault(call.parent, []) if inside else roots).append(call)

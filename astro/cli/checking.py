@@ -103,9 +103,9 @@ class _Findings:
 @tasks_option
 @place_options
 def check(as_json: bool, **options: Any) -> int:
-    """Report every problem of a file of workflows or settings, or of a module.
+    """Report every problem of a file or module.
 
-    Compares the tasks with the unfinished runs of the store, if there is one.
+    A file has workflows or settings; a module, tasks and agents. Compares the tasks with the unfinished runs of the store, if there is one.
     """
     findings = _Findings()
     anyio.run(partial(_check, findings, **options))

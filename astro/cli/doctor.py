@@ -139,9 +139,14 @@ def _docker() -> Finding:
     import docker
 
     remedy = "Start Docker, or set DOCKER_HOST; without it, untrusted code does not run."
+    host = docker.utils.kwargs_from_env().get("base_url") or docker.constants.DEFAULT_UNIX_SOCKET
+    socket = Path(host.partition("://")[2]) if "unix://" in host else None
+    if socket is not None and not socket.exists():
+        return Finding("docker", "missing", f"there is no socket {socket}", remedy)
     client = None
     try:
-        client = docker.from_env(timeout=_PATIENCE)
+        # With a version the client connects below and not while it is made, so it can be closed.
+        client = docker.from_env(timeout=_PATIENCE, version="1.41")
         version = str(client.version().get("Version", "unknown"))
     except Exception as error:  # whatever its client raises, Docker is not there
         return Finding("docker", "missing", f"not reachable: {_first_line(error)}", remedy)

@@ -80,7 +80,7 @@ def pause(as_json: bool, **options: Any) -> int:
 @click.argument("run")
 @place_options
 def resume(as_json: bool, **options: Any) -> int:
-    """Let a run go on that was paused, or parked for want of something."""
+    """Let a paused or parked run go on."""
 
     async def post(store: Store, run: RunSummary) -> None:
         await posting.resume(store, run.tenant, run.id)
@@ -131,7 +131,7 @@ async def _post(
 @click.option("--at", type=click.IntRange(1), help="Number of the last record that counts.")
 @place_options
 def fork(as_json: bool, **options: Any) -> int:
-    """Start a run that remembers what another one had committed.
+    """Start a run that remembers what another one did.
 
     Calls that were in flight at that point happen again, with new keys.
     """
@@ -143,6 +143,8 @@ async def _fork(as_json: bool, *, run: str, at: int | None, **place: Any) -> int
     async with open_store(where) as store:
         found = await find_run(store, where.tenant, run)
         records = await posting.read_all(store, where.tenant, found.id)
+        if at is not None and at > len(records):
+            raise click.BadParameter(f"the run has {len(records)} records", param_hint="--at")
         new = forked(
             records,
             source=found.id,

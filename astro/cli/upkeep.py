@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import anyio
-import attrs
 import click
 
 from astro.cli.opening import Place, open_store, place_options
@@ -70,7 +69,7 @@ def check_store(as_json: bool, **place: Any) -> int:
     """Verify the file and the hash chain of every run."""
     found = anyio.run(partial(_check, Place(**place)))
     if as_json:
-        write_json(attrs.asdict(found))
+        write_json({"runs": found.runs, "records": found.entries, "problems": list(found.problems)})
     else:
         write([*found.problems, f"Checked {found.runs} runs with {found.entries} records."])
     return Code.FAILED if found.problems else Code.OK

@@ -2,7 +2,8 @@
 
 A fold of its own, beside the one that engines decide by: a picture wants to know when calls
 began and ended relative to each other, forgives journals that begin in the middle, and has no
-use for results. Moments count records: a call that ended at 7 was over before one began at 8.
+use for results. Moments count half records: a call that ended at 14, with the seventh record,
+was over before one began at 16, and a sleep that no record ends may be over at 15.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ class History:
 def history_of(records: Iterable[Record]) -> History:
     """Return what a picture shows of a run, from its records so far."""
     fold = _Fold()
-    for at, record in enumerate(records, start=1):
+    for number, record in enumerate(records, start=1):
+        at = 2 * number
         fold.wake(at, record.at)
         apply = _APPLY.get(type(record))
         if apply is not None:

@@ -24,6 +24,7 @@ MAX_EDGES: Final = 12_000
 
 _BETWEEN: Final = 48.0  # two parts
 _ASPECT: Final = 1.6  # width of a picture by its height, where there is a choice
+_PAGE: Final = 720.0  # width that may be used anyway
 
 
 class GraphTooLargeError(AstroError, ValueError):
@@ -174,7 +175,7 @@ def _connected(count: int, pairs: Sequence[tuple[int, int]]) -> list[tuple[list[
 def _packed(parts: Sequence[Part]) -> tuple[list[Point], float, float]:
     """Return where the corner of each part goes, and the size of the whole: shelf by shelf."""
     area = sum((part.width + _BETWEEN) * (part.height + _BETWEEN) for part in parts)
-    room = max([math.sqrt(area * _ASPECT), *(part.width for part in parts)], default=0.0)
+    room = max([_PAGE, math.sqrt(area * _ASPECT), *(part.width for part in parts)])
     corners: list[Point] = []
     left = top = width = high = 0.0
     for part in parts:

@@ -91,6 +91,7 @@ class _Bends:
 
     def __init__(self, layer: Sequence[int]) -> None:
         self.layer = list(layer)
+        self._boxes = len(layer)
         self._known: dict[tuple[bool, int, str, int], int] = {}
 
     def route(self, pairs: Sequence[_Pair], links: Sequence[str]) -> list[list[int]]:
@@ -123,8 +124,13 @@ class _Bends:
     def rows(self, stops: Sequence[Sequence[int]]) -> Rows:
         """Return all stops row by row, with the lines between neighbouring rows."""
         rows: list[list[int]] = [[] for _ in range(max(self.layer) + 1)]
-        for one, row in enumerate(self.layer):
-            rows[row].append(one)
+        for one in range(self._boxes):
+            rows[self.layer[one]].append(one)
+        half = [len(row) // 2 for row in rows]
+        for one in range(len(self.layer) - 1, self._boxes - 1, -1):
+            # A trunk in the middle of its branches keeps them together.
+            row = self.layer[one]
+            rows[row].insert(half[row], one)
         up: list[list[int]] = [[] for _ in self.layer]
         down: list[list[int]] = [[] for _ in self.layer]
         for above, below in dict.fromkeys(pair for stop in stops for pair in pairwise(stop)):

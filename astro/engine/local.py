@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from astro.core.clock import Clock, Ids, SystemClock, SystemIds, system_random
-from astro.core.errors import EngineClosedError
+from astro.core.errors import EngineClosedError, StoreUnavailableError
 from astro.core.messages import ResumeMessage
 from astro.core.policy import Budget, Limits, RunOptions
 from astro.core.protocols import Agent, Composition, Observer, RetryPolicy, Router, RunQuery, Store
@@ -239,8 +239,14 @@ class LocalEngine(Verbs):
 
         Raises:
             EngineClosedError: It is closed, draining or failed.
+            StoreUnavailableError: The store has failed and has not come back yet.
         """
         self.require_alive()
+        if not self._ownership.healthy:
+            raise StoreUnavailableError(
+                f"The store fails: {self._ownership.fault}",
+                remedy="Mend the store; the engine takes work again by itself.",
+            )
         if self._ownership.draining:
             raise EngineClosedError(
                 "The engine is draining and takes no new runs.", remedy="Use another engine."

@@ -8,12 +8,12 @@ it starts nothing after two thirds of the lease and cancels its attempts at its 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import anyio
 
-from astro.core.errors import JournalCorruptError, RunSuspended, StoreError
+from astro.core.errors import JournalCorruptError, LeaseLostError, RunSuspended, StoreError
 from astro.core.protocols import Lease
 from astro.core.records import Record
 from astro.engine.owned import OwnedRun
@@ -35,6 +35,7 @@ class Ownership:
     Attributes:
         owned: By run id.
         healthy: Whether the store has taken the last renewal.
+        fault: What was wrong with it last.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Ownership:
         self.owned: dict[str, OwnedRun] = {}
         self.draining = False
         self.healthy = True
+        self.fault = ""
 
     # --- Claiming ----------------------------------------------------------------------------
 
@@ -120,12 +122,26 @@ class Ownership:
             await run.main()
         except JournalCorruptError as error:
             _LOGGER.error("%s", error, extra={"run": run.id})
+            await self._let_go(run.lease, wake_at=None)
         except StoreError as error:
             self._unwell(error)
+        except Exception:
+            # A fault of one run, whatever it is, is none of the others'.
+            _LOGGER.exception("A run could not be owned", extra={"run": run.id})
+            later = self._parts.clock.now() + self._lease_for
+            await self._let_go(run.lease, wake_at=later)
         finally:
+            if run.loaded and run.journal.error is not None:
+                self._unwell(run.journal.error)
             if self.owned.get(run.id) is run:
                 del self.owned[run.id]
             self._gone(run)
+
+    async def _let_go(self, lease: Lease, *, wake_at: datetime | None) -> None:
+        try:
+            await self._parts.store.release(lease, wake_at=wake_at)
+        except StoreError as error:
+            self._unwell(error)
 
     async def _read_mail(self) -> None:
         for posted in await self._parts.store.inbox(self._owner):
@@ -156,11 +172,18 @@ class Ownership:
                 continue
             self._renewed_at = began
             self._well()
+            await self._release_strays(renewed, held)
             tokens = {lease.run: lease.token for lease in renewed}
             for run in held.values():
                 if tokens.get(run.id) != run.lease.token and self.owned.get(run.id) is run:
                     _LOGGER.warning("Lease lost; discarding the attempts", extra={"run": run.id})
                     run.close()
+
+    async def _release_strays(self, renewed: Sequence[Lease], held: Mapping[str, OwnedRun]) -> None:
+        """Release what was given up while the store could not take it back."""
+        for lease in renewed:
+            if lease.run not in held and lease.run not in self.owned:
+                await self._let_go(lease, wake_at=self._parts.clock.now())
 
     def _overdue(self, share: float) -> bool:
         """Return whether a share of the lease has passed since leases were renewed."""
@@ -177,10 +200,12 @@ class Ownership:
                 run.stalled = stalled
                 run.reopen()
 
-    def _unwell(self, error: Exception) -> None:
+    def _unwell(self, error: BaseException) -> None:
+        if isinstance(error, LeaseLostError):
+            return  # another engine's gain, not the store's fault
         if self.healthy:
             _LOGGER.error("The store fails; no new work is taken: %s", error)
-        self.healthy = False
+        self.healthy, self.fault = False, str(error)
 
     def _well(self) -> None:
         self.healthy = True

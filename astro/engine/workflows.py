@@ -30,7 +30,7 @@ from astro.core.errors import (
 from astro.core.node import Node
 from astro.core.references import ITEM, Expression, Fixed
 from astro.core.resolving import Values, holds, plain, resolve
-from astro.core.signature import Signature
+from astro.core.signature import Signature, signature_of
 from astro.core.task import Task
 from astro.core.workflow import Workflow
 from astro.decisions.ready import Ending, Progress, Readiness
@@ -56,11 +56,10 @@ def workflow_task(workflow: Workflow, tasks: Mapping[str, Task[..., Any]]) -> Ta
     current = _Plan.of(workflow, tasks)
     written = to_json({"digest": workflow.digest, "workflow": msgspec.Raw(workflow.to_json())})
 
-    async def definition() -> Any:
-        return msgspec.Raw(written)
+    definition = _keeps(msgspec.Raw(written), "definition")
 
     async def body(ctx: Context, /, **given: Any) -> Any:
-        kept = await ctx.options(name="definition").step(definition)
+        kept = await ctx.calldefinition
         plan = current
         if kept["digest"] != workflow.digest:  # this run began before the file was edited
             plan = _Plan.of(Workflow.from_data(kept["workflow"]), tasks)
@@ -75,6 +74,22 @@ def workflow_task(workflow: Workflow, tasks: Mapping[str, Task[..., Any]]) -> Ta
         version=workflow.digest,
         shape=_signature(workflow, tasks),
     )
+
+
+async def _any() -> Any:
+    """Has the signature of what is kept."""
+
+
+_KEPT: Final = signature_of(_any, skip=0)
+
+
+def _keeps(value: Any, name: str) -> Task[..., Any]:
+    """Return a step whose result is a value, so that a resumed run has the same one."""
+
+    async def value_of() -> Any:
+        return value
+
+    return Task(fn=value_of, name=name, skip=0, shape=_KEPT)
 
 
 def _signature(flow: Workflow, tasks: Mapping[str, Task[..., Any]]) -> Signature:
@@ -269,11 +284,7 @@ class _Interpreter:
         if not isinstance(found, list):
             problem = f"nodes.{node.name}.for_each: it is no list: {found!r:.60}"
             raise WorkflowError(self._plan.flow.name, [problem])
-
-        async def expanded() -> list[Any]:
-            return found
-
-        items = await ctx.options(name="for_each").step(expanded)
+        items = await ctx.call(_keeps(found, "for_each"))
         try:
             rows = [step.arguments(_AtItem(self, item)) for item in items]
             return await _each(step.view(ctx), step.task, rows, node.at_once)

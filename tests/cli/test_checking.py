@@ -93,8 +93,8 @@ def test_unfinished_runs_are_compared_with_the_tasks_of_today(
 
 def test_a_workflow_is_drawn_as_mermaid(astro: Astro) -> None:
     done = astro("graph good.yaml")
-    assert done.out.startswith("flowchart")
-    assert astro(f"graph {HOUSE}:flow --json").json["text"].startswith("flowchart")
+    assert "flowchart" in done.out
+    assert astro(f"graph {HOUSE}:flow --json").json["text"].count("flowchart") == 1
 
 
 def test_a_workflow_is_drawn_as_svg(astro: Astro, tmp_path: Path) -> None:

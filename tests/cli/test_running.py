@@ -22,7 +22,7 @@ article:
     - {id: one, capability: greet, payload: {name: "{{ who }}"}}
 second:
   tasks:
-    - {id: one, capability: review, payload: {text: x}}
+    - {id: one, capability: review, payload: {text: "{{ who }}"}}
 """
 
 

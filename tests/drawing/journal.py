@@ -61,7 +61,7 @@ class Journal:
         return call
 
     def sleep(self, duration: timedelta, call: str = "sleep:1") -> None:
-        self.add(SleptRecord, call=call, parent=self.root, until=self.now + duration)
+        self.add(SleptRecord, call=call, parent=self.root, until=self.now + TICK + duration)
 
     def ask(self, question: str, call: str = "ask:1") -> None:
         schema = Raw(b"{}")

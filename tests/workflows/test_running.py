@@ -482,7 +482,6 @@ async def test_the_policy_of_a_node_is_that_of_its_calls() -> None:
         Listening()
     )
     assert said == [
-        {"name": "definition"},
         {
             "retry": Retry(attempts=5, on=(ValueError,)),
             "timeout": timedelta(seconds=3),
