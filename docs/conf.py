@@ -1,6 +1,5 @@
 """How Sphinx builds the documentation: MyST pages in the furo theme."""
 
-import logging
 from importlib.metadata import version as version_of
 
 project = "ASTRO"
@@ -24,8 +23,3 @@ napoleon_numpy_docstring = False
 html_theme = "furo"
 html_title = "ASTRO"
 
-# A section may still wait for its first page; Sphinx gives this warning no type to suppress.
-# To be removed as soon as every section has one.
-logging.getLogger("sphinx.sphinx.directives.other").addFilter(
-    lambda record: getattr(record, "subtype", "") != "empty_glob"
-)

@@ -105,7 +105,8 @@ class _Findings:
 def check(as_json: bool, **options: Any) -> int:
     """Report every problem of a file or module.
 
-    A file has workflows or settings; a module, tasks and agents. Compares the tasks with the unfinished runs of the store, if there is one.
+    A file has workflows or settings; a module has tasks and agents. The tasks are compared with
+    the unfinished runs of the store, if there is one.
     """
     findings = _Findings()
     anyio.run(partial(_check, findings, **options))
@@ -233,6 +234,8 @@ async def _check_runs(
             async for run in _unfinished(store, place.tenant):
                 records = await read_all(store, run.tenant, run.id)
                 findings.problems.extend(_misfits(run, records, tasks))
+    except SettingsError:
+        findings.notes.append("Unfinished runs were not compared: the settings have problems.")
     except StoreUnavailableError as error:
         findings.notes.append(f"Unfinished runs were not compared: {error.problem}")
 

@@ -322,6 +322,10 @@ class Store(Blobs, Protocol):
         """Return runs, newest first."""
         ...
 
+    async def tenants(self) -> Sequence[str]:
+        """Return the tenants that have runs which have not ended, sorted."""
+        ...
+
     async def recall(self, tenant: str, key: str, /) -> bytes | None:
         """Return a remembered result that has not expired, or None."""
         ...

@@ -41,7 +41,7 @@ from astro.core.records import (
     as_bytes,
 )
 
-__all__ = ["DEFINITION", "DrawnCall", "History", "calls_of", "history_of"]
+__all__ = ["DEFINITION", "DrawnCall", "History", "history_of"]
 
 
 DEFINITION: Final = "definition"
@@ -120,16 +120,12 @@ def history_of(records: Iterable[Record]) -> History:
     return History(fold.close(), fold.definition, fold.passed, fold.over is not None)
 
 
-def calls_of(records: Iterable[Record]) -> list[DrawnCall]:
-    """Return the calls of a run in order of first appearance; the first is the root's."""
-    return history_of(records).calls
-
-
 @attrs.define
 class _Fold:
     calls: dict[str, DrawnCall] = attrs.field(factory=dict)
     root: DrawnCall | None = None
-    sleepers: list[tuple[datetime, int, str]] = attrs.field(factory=list)
+    sleepers: list[tuple[datetime, str]] = attrs.field(factory=list)
+    wakes: dict[str, datetime] = attrs.field(factory=dict)
     runs: dict[str, DrawnCall] = attrs.field(factory=dict)
     over: FinishedRecord | None = None
     held: State | None = None
@@ -160,9 +156,10 @@ class _Fold:
     def wake(self, at: int, now: datetime) -> None:
         """End the sleeps whose time has come: no record says so."""
         while self.sleepers and self.sleepers[0][0] <= now:
-            until, number, id = heapq.heappop(self.sleepers)
+            until, id = heapq.heappop(self.sleepers)
             call = self.calls[id]
-            if call.state is State.SLEEPING and call.attempt == number:
+            # A later attempt of the caller may have slept anew.
+            if call.state is State.SLEEPING and self.wakes[id] == until:
                 # Over before this record, which may be the start of what follows.
                 call.finish(State.DONE, at - 1, until)
                 call.note = ""
@@ -235,7 +232,8 @@ def _abandoned(fold: _Fold, at: int, record: AbandonedRecord) -> None:
 def _slept(fold: _Fold, at: int, record: SleptRecord) -> None:
     call = fold.call(at, record.at, record.call, "sleep", record.parent)
     call.state, call.end, call.note = State.SLEEPING, None, f"until {record.until:%Y-%m-%d %H:%M}"
-    heapq.heappush(fold.sleepers, (record.until, call.attempt, record.call))
+    fold.wakes[record.call] = record.until
+    heapq.heappush(fold.sleepers, (record.until, record.call))
 
 
 def _asked(fold: _Fold, at: int, record: AskedRecord) -> None:

@@ -77,8 +77,8 @@ class _Placing:
             if firm and other >= self.boxes:
                 pull *= _FIRM
             else:
-                # One of many branches must not drag the others along, nor their trunk.
-                pull /= max(len(back[other]), len(there[one]))
+                # One of many branches must not drag the others along, nor all of them the trunk.
+                pull /= max(len(back[other]), len(there[one])) ** 2
             found.append((pull, self.x[other]))
         return found
 

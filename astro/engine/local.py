@@ -43,6 +43,7 @@ __all__ = ["LocalEngine"]
 P = ParamSpec("P")
 R = TypeVar("R")
 _LOGGER = logging.getLogger("astro.engine")
+_LOOK = 1_000  # unfinished runs of a tenant that an opening engine looks at
 
 
 class LocalEngine(Verbs):
@@ -185,12 +186,14 @@ class LocalEngine(Verbs):
 
     async def _look_around(self) -> None:
         """Report what nobody here can claim, and free what waited for a part that is here now."""
-        query = RunQuery(unfinished=True, limit=1_000)
-        for found in (await self.store.runs(self._said.tenant, query)).items:
-            if found.state is State.PARKED and self._has(found.needs):
-                await self.store.post(found.tenant, found.id, ResumeMessage(by=self.name))
-            elif found.task not in self._parts.tasks:
-                _LOGGER.warning("No part performs %r", found.task, extra={"run": found.id})
+        for tenant in await self.store.tenants():
+            page = await self.store.runs(tenant, RunQuery(unfinished=True, limit=_LOOK))
+            for found in page.items:
+                if found.state is State.PARKED and self._has(found.needs):
+                    message = ResumeMessage(by=self.name)
+                    await self.store.post(found.tenant, found.id, message)
+                elif found.task not in self._parts.tasks:
+                    _LOGGER.warning("No part performs %r", found.task, extra={"run": found.id})
 
     def _has(self, needs: Any) -> bool:
         return bool(needs) and all(

@@ -246,6 +246,15 @@ def test_a_sleep_is_over_when_its_time_has_come() -> None:
     assert ("sleep", "THEN", "next") in lines(drawn)
 
 
+def test_a_sleep_that_began_anew_lasts_until_its_new_time() -> None:
+    journal = Journal()
+    journal.sleep(timedelta(seconds=1))
+    journal.sleep(timedelta(seconds=60))
+    journal.now += timedelta(seconds=5)
+    journal.step("next")
+    assert graph_of_run(journal.records).nodes[1].state is State.SLEEPING
+
+
 def test_a_question_is_shown_until_it_is_answered() -> None:
     journal = Journal()
     journal.ask("Publish?")

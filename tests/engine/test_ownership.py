@@ -14,10 +14,12 @@ from astro import (
     Effect,
     Limits,
     LocalEngine,
+    NeedsAgentError,
     Priority,
     RunFailedError,
     State,
     SystemClock,
+    agent,
     task,
 )
 from tests.engine.conftest import QUICK, OpenEngine
@@ -454,3 +456,29 @@ async def test_rule_22_from_the_second_loss_on_a_run_is_tried_alone(
             for run in others:
                 await run
     assert together == [0]
+
+
+async def test_rule_20_a_run_that_lacks_an_agent_parks_until_one_is_deployed(
+    engine_of: OpenEngine,
+) -> None:
+    @task(needs_agent=True)
+    async def review(ctx: Context, text: str) -> str:
+        raise NeedsAgentError("review")
+
+    @agent(review)
+    async def reviewer(ctx: Context, text: str) -> str:
+        return f"read {text}"
+
+    @task
+    async def root(ctx: Context) -> str:
+        return await ctx.call(review, "it")
+
+    async with engine_of(root) as engine:
+        run = await engine.tenant("acme").start(root)
+        async for record in run.records():
+            if record.kind == "parked":
+                break
+        assert (await run.status()).needs == {"agent": "review"}
+    async with engine_of(root, reviewer) as engine:
+        with anyio.fail_after(5):
+            assert await (await engine.tenant("acme").get(run.id)) == "read it"

@@ -211,3 +211,16 @@ async def test_a_store_that_two_engines_opened_stays_open_for_the_second(
     async with store:
         pass
     assert len(await store.read(TENANT, lease.run)) == 1
+
+
+async def test_tenants_are_those_with_unfinished_runs(store: Any) -> None:
+    assert await store.tenants() == []
+    await store.create("b", new_run(1, tenant="b"))
+    await store.create("a", new_run(2, tenant="a"))
+    await store.create("a", new_run(3, tenant="a"))
+    assert await store.tenants() == ["a", "b"]
+    claimed = await store.claim(FAST, offers=ANY, limit=9, duration=MINUTE)
+    for lease in claimed.leases:
+        if lease.tenant == "a":
+            await store.commit(lease, end(lease))
+    assert await store.tenants() == ["b"]

@@ -107,6 +107,10 @@ class Books:
         else:
             self.queue.rest(kept, new.wake_at or now, now=now)
 
+    def tenants(self) -> list[str]:
+        """Return the tenants that have unfinished runs, sorted."""
+        return sorted({run.tenant for run in self._runs.values() if not run.ended})
+
     def own(self, run: KeptRun, owner: str, until: datetime) -> None:
         """Give a run a new owner."""
         if run.owner is not None:

@@ -233,6 +233,11 @@ class MemoryStore:
         due = self._books.queue.next_due(self._bell.since())
         await self._bell.wait(timeout=timeout, due=due)
 
+    async def tenants(self) -> Sequence[str]:
+        """Return the tenants that have runs which have not ended, sorted."""
+        await self._begin()
+        return self._books.tenants()
+
     # --- Results and blobs -------------------------------------------------------------------
 
     async def recall(self, tenant: str, key: str, /) -> bytes | None:

@@ -26,6 +26,7 @@ __all__ = [
     "RENEW",
     "STANDING",
     "TAKE",
+    "TENANTS",
     "listing",
 ]
 
@@ -159,6 +160,17 @@ select e.place & 268435455, e.body, e.hash, e.token
 from runs r left join entries e
     on e.place > (r.number << 28) + ? and e.place < (r.number + 1) << 28
 where r.tenant = ? and r.id = ? order by e.place limit ?
+"""
+
+# Jumps from tenant to tenant in the index of unfinished runs.
+TENANTS: Final = """
+with recursive found (tenant) as (
+    select min(tenant) from runs where phase < 3
+    union all
+    select (select min(tenant) from runs where phase < 3 and tenant > found.tenant)
+    from found where found.tenant is not null
+)
+select tenant from found where tenant is not null
 """
 
 RECALL: Final = "select result from results where tenant = ? and key = ? and until > ?"

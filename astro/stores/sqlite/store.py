@@ -294,6 +294,10 @@ class SqliteStore:
         """Return when something may have become claimable or been posted, or time is up."""
         await wait_for_news(self._open, self._bell, timeout=timeout)
 
+    async def tenants(self) -> Sequence[str]:
+        """Return the tenants that have runs which have not ended, sorted."""
+        return [row[0] for row in await self._open.readers.fetch(sql.TENANTS, ())]
+
     # --- Results and blobs -------------------------------------------------------------------
 
     async def recall(self, tenant: str, key: str, /) -> bytes | None:
