@@ -46,7 +46,8 @@ def to_svg(graph: Graph) -> str:
     try:
         layout = lay_out(graph, sizes)
     except GraphTooLargeError as error:
-        return _document(graph, 560.0, 20.0, [_notice(error)])
+        wide = max(width_of(line, _CAPTION) for line in (error.problem, error.remedy))
+        return _document(graph, wide, 24.0, [_notice(error)])
     return _document(graph, layout.width, layout.height, _drawn(graph, layout))
 
 

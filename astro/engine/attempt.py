@@ -26,8 +26,18 @@ class Attempt:
     it goes on; so a limit of one attempt is enough for any depth of calls.
     """
 
-    __slots__ = ("_needs", "_waits", "call", "deadline", "number", "ordinals", "priority", "run",
-                 "task")  # fmt: skip
+    __slots__ = (
+        "_ended",
+        "_needs",
+        "_waits",
+        "call",
+        "deadline",
+        "number",
+        "ordinals",
+        "priority",
+        "run",
+        "task",
+    )
 
     def __init__(
         self,
@@ -49,6 +59,7 @@ class Attempt:
         self.ordinals = Ordinals(call)
         self._needs = needs
         self._waits = 0
+        self._ended = False  # what a body left running by itself has no slots any more
 
     async def begin(self) -> None:
         """Return when there is a slot for this attempt."""
@@ -63,6 +74,7 @@ class Attempt:
 
     def end(self) -> None:
         """Give the slots back for good."""
+        self._ended = True
         if self._waits == 0:
             self.run.parts.slots.give(self._needs)
             self.run.rest.came_to_rest()
@@ -87,7 +99,7 @@ class Attempt:
 
     async def go_on(self) -> None:
         """Return with the slots back, unless other parts of this attempt still wait."""
-        if self._waits == 0:
+        if self._waits == 0 and not self._ended:
             try:
                 await self.begin()
             except BaseException:
@@ -97,6 +109,6 @@ class Attempt:
 
     def seize(self) -> None:
         """Have the slots back at once, beyond the limits if need be, to unwind."""
-        if self._waits == 0:
+        if self._waits == 0 and not self._ended:
             self.run.parts.slots.seize(self._needs)
             self.run.rest.went_to_work()

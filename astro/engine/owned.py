@@ -54,6 +54,7 @@ class OwnedRun:
         closing: Whether its attempts are being cancelled from outside, by a cancelled run, a
             deadline or a suspension; what is cancelled then is not abandoned by its task.
         rest: Which attempts are at work, and what the others wait for.
+        started: Whether `main` has begun.
         draining: Whether the engine gives its runs up.
         stalled: Whether the engine could not renew its leases for too long.
         early: Messages that came before the journal was read.
@@ -83,6 +84,7 @@ class OwnedRun:
         self.steps: dict[Any, Task[..., Any]] = {}
         self.result: tuple[bytes | None, str | None] = (None, None)
         self.failure: Failure | None = None
+        self.started = False
         self.draining = False
         self.stalled = False
         self.taken: set[int] = set()
@@ -148,7 +150,9 @@ class OwnedRun:
 
     async def main(self) -> None:
         """Own the run until it ends or is given up; errors of its store suspend it."""
+        self.started = True
         try:
+            self.require_open()
             await self._load()
             for posted in self.early:
                 self.deliver(posted)
@@ -276,7 +280,8 @@ class OwnedRun:
                 await self.journal.flush()
             moment = self.next_moment()
         self.close()
-        await self.over.wait()
+        if self.started:
+            await self.over.wait()
         if not self.loaded:
             await self.parts.store.release(self.lease, wake_at=moment)
         elif self.journal.error is None and self.state.finished is None:

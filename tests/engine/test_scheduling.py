@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from datetime import timedelta
 
@@ -444,3 +445,26 @@ async def test_rule_19_waiting_for_an_ancestor_raises(engine_of: OpenEngine) -> 
         with anyio.fail_after(5):
             await engine.run(root)
     assert found == ["Start the run without waiting for it."]
+
+
+async def test_a_call_left_running_by_its_task_keeps_no_slot(engine_of: OpenEngine) -> None:
+    go = anyio.Event()
+
+    @task
+    async def slow(ctx: Context) -> None:
+        await go.wait()
+
+    @task
+    async def careless(ctx: Context) -> None:
+        if asyncio._get_running_loop() is not None:
+            left.append(asyncio.get_running_loop().create_task(ctx.call(slow)))
+            await anyio.sleep(0.01)
+
+    left: list[asyncio.Task[None]] = []
+    async with engine_of(slow, careless, leaf, limits=Limits(attempts=2)) as engine:
+        await engine.run(careless)
+        go.set()
+        await asyncio.gather(*left, return_exceptions=True) if left else None
+        with anyio.fail_after(5):
+            assert [await engine.run(leaf, n) for n in range(3)] == [0, 1, 2]
+        assert engine.parts.slots.used == 0
