@@ -63,6 +63,9 @@ class Attempt:
 
     async def begin(self) -> None:
         """Return when there is a slot for this attempt."""
+        if self.run.parts.slots.take_at_once(self._needs):
+            self.run.rest.went_to_work()
+            return
         self.run.rest.queued += 1
         try:
             await self.run.parts.slots.take(

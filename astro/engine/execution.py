@@ -178,7 +178,10 @@ async def _attempt(
             _record_start(run, request, number, choice.name, choice.reason)
             if request.task.effect not in _UNGUARDED:
                 await run.journal.flush()
-        raw, value = await _body(run, request, attempt, performer, end)
+        if end is None:  # limits from above are enforced above
+            raw, value = await _run(run, request, attempt, performer)
+        else:
+            raw, value = await _within(end, run, request, attempt, performer)
     except Exception as error:
         failed[performer] = failed.get(performer, 0) + 1
         failure = error
@@ -257,12 +260,14 @@ def _record_start(run: OwnedRun, request: Request, number: int, agent: str, reas
     )
 
 
-async def _body(
-    run: OwnedRun, request: Request, attempt: Attempt, performer: str, end: datetime | None
+async def _within(
+    end: datetime, run: OwnedRun, request: Request, attempt: Attempt, performer: str
 ) -> tuple[bytes, Any]:
-    """Run the body, within its time; return the result as JSON and as the caller sees it."""
-    if end is None:  # limits from above are enforced above
-        return await _run(run, request, attempt, performer)
+    """Run the body until a moment at the latest.
+
+    Raises:
+        TaskTimeoutError: It did not finish in time.
+    """
     left = seconds_until(end, run.parts.clock.now())
     with anyio.move_on_after(left) as scope:
         return await _run(run, request, attempt, performer)
@@ -277,6 +282,7 @@ async def _body(
 async def _run(
     run: OwnedRun, request: Request, attempt: Attempt, performer: str
 ) -> tuple[bytes, Any]:
+    """Run the body; return the result as JSON and as the caller sees it."""
     task, bound = request.task, request.bound
     ctx = LiveContext(attempt, place="", policy=CallPolicy())
     try:

@@ -30,7 +30,7 @@ from astro.core.records import (
 if TYPE_CHECKING:
     from astro.engine.owned import OwnedRun
 
-__all__ = ["deliver"]
+__all__ = ["cancel_children", "deliver"]
 
 
 def deliver(run: OwnedRun, posted: Posted) -> None:
@@ -74,3 +74,10 @@ def _answer(run: OwnedRun, posted: Posted, message: AnswerMessage) -> None:
         run.journal.append(AnsweredRecord, call=message.call, answer=message.answer, by=message.by)
     else:
         run.journal.append(IgnoredRecord, message=f"answer to {message.call}")
+
+
+def cancel_children(run: OwnedRun) -> None:
+    """Send the end of a run down to the runs it has started, unless they are detached."""
+    for call in run.state.calls.values():
+        if call.run and not call.detached and call.run not in run.state.finished_runs:
+            run.journal.send(call.run, CancelMessage(reason=f"run {run.id} ended"))

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from astro.core.errors import CodecError, RunSuspended, TaskTimeoutError
-from astro.core.messages import CancelMessage, FinishedMessage, Posted
+from astro.core.messages import FinishedMessage, Posted
 from astro.core.policy import Budget
 from astro.core.protocols import Choice, Lease
 from astro.core.records import (
@@ -27,6 +27,7 @@ from astro.core.records import (
     Record,
     State,
     SucceededRecord,
+    as_bytes,
     as_json,
 )
 from astro.core.signature import Bound
@@ -191,28 +192,33 @@ class OwnedRun:
         if self.state.cancel is not None:
             return
         task = self.parts.tasks[self.root]
-        try:
-            bound = task.signature.load(self.created.args)
-        except CodecError:
-            await self.park({"arguments": self.root})
-            return
+        bound = await self._arguments(task)
         request = Request(task, bound, self.root, "", "", CallPolicy())
         performing.set(self._lineage())
         end = self._run_end()
+        if end is None:
+            await self._root(request)
+            return
         with anyio.move_on_after(seconds_until(end, self.parts.clock.now())) as scope:
-            try:
-                await execution.perform(self, request, None)
-            except RunSuspended:
-                raise
-            except Exception as error:
-                self.failure = self.failure or failure_of(error, attempts=1, retryable=False)
-            except BaseException:
-                self.closing = self.closing or scope.cancel_called
-                raise
+            await self._root(request)
         if scope.cancelled_caught:
             late = TaskTimeoutError("The run's deadline has passed.", remedy="")
             self.failure = failure_of(late, attempts=1, retryable=False)
             self.closing = True
+
+    async def _arguments(self, task: Task[..., Any]) -> Bound:
+        """Return the arguments; park the run as long as they do not fit its task."""
+        while True:
+            try:
+                return task.signature.load(as_bytes(self.created.args) or b"{}")
+            except CodecError:
+                await self.park({"arguments": self.root})
+
+    async def _root(self, request: Request) -> None:
+        try:
+            await execution.perform(self, request, None)
+        except Exception as error:
+            self.failure = self.failure or failure_of(error, attempts=1, retryable=False)
 
     def _lineage(self) -> tuple[str, ...]:
         """Return this run and the runs above it, as far as this engine owns them."""
@@ -241,7 +247,7 @@ class OwnedRun:
             # Cancellation must not reach the undos, nor the terminal commit.
             self.closing = True
             await self.undo(self.root, into=state)
-            self._cancel_children()
+            mail.cancel_children(self)
         else:
             self.divergence.judge(self.root)
         raw, blob = self.result
@@ -261,11 +267,6 @@ class OwnedRun:
             reason=self.state.cancel or "",
         )
         await self.journal.flush()
-
-    def _cancel_children(self) -> None:
-        for call in self.state.calls.values():
-            if call.run and not call.detached and call.run not in self.state.finished_runs:
-                self.journal.send(call.run, CancelMessage(reason=f"run {self.id} ended"))
 
     def end_by_cancel(self) -> None:
         """Cancel the attempts of a run whose cancellation is recorded."""

@@ -53,10 +53,16 @@ class Slots:
         """Return how many attempts count against a limit, those that wait for it included."""
         return self._used.get(name, 0) + self._waiting.get(name, 0)
 
+    def take_at_once(self, needs: tuple[str, ...]) -> bool:
+        """Take a slot if one is free and nobody waits; return whether that was so."""
+        if self._turns or not self._fits(needs):
+            return False
+        self._count(needs, 1)
+        return True
+
     async def take(self, needs: tuple[str, ...], *, tenant: str, priority: int) -> None:
         """Return when an attempt with these needs may run."""
-        if not self._turns and self._fits(needs):
-            self._count(needs, 1)
+        if self.take_at_once(needs):
             return
         waiter = _Waiter(needs)
         for name in needs:

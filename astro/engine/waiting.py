@@ -6,7 +6,7 @@ once it is evicted, nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,9 @@ async def fan_out(
     workers = min(limit, len(fan.todo))
     attempt.run.journal.crowd += workers
     try:
-        if workers:
+        if workers == 1:
+            await _work(attempt, fan, iter(fan.todo))
+        elif workers:
             await _work_off(attempt, fan, workers)
     finally:
         attempt.run.journal.crowd -= workers
@@ -110,21 +112,23 @@ async def _work_off(attempt: Attempt, fan: _Fan, workers: int) -> None:
     async with anyio.create_task_group() as group:
 
         async def work() -> None:
-            for index in rest:
-                bound, identity = fan.bounds[index], fan.identities[index]
-                try:
-                    fan.results[index] = await attempt.run.ask(
-                        attempt, fan.task, bound, identity, fan.place, fan.policy
-                    )
-                except Exception as error:
-                    errors.append(error)
-                    group.cancel_scope.cancel()
-                    return
+            try:
+                await _work(attempt, fan, rest)
+            except Exception as error:
+                errors.append(error)
+                group.cancel_scope.cancel()
 
         for _ in range(workers):
             group.start_soon(work)
     if errors:
         raise errors[0]
+
+
+async def _work(attempt: Attempt, fan: _Fan, rest: Iterator[int]) -> None:
+    for index in rest:
+        fan.results[index] = await attempt.run.ask(
+            attempt, fan.task, fan.bounds[index], fan.identities[index], fan.place, fan.policy
+        )
 
 
 async def sleep(attempt: Attempt, identity: str, duration: timedelta | datetime) -> None:

@@ -18,12 +18,13 @@ def test_the_commands_of_the_page_do_what_it_says(
 ) -> None:
     (tmp_path / "house.py").write_text(block(PAGE, "python", "async def draft"))
     (tmp_path / "article.yaml").write_text(block(PAGE, "yaml", "capability"))
-    run = "RUN"
-    for line in "\n".join(blocks(PAGE, "console")).splitlines():
+    run, said = "RUN", ""
+    for line in "".join(blocks(PAGE, "console")).splitlines():
         if not line.startswith("$ astro "):
-            assert done.out == f"{line}\n"
+            assert said == f"{line}\n"
             continue
         done = astro(line.removeprefix("$ astro ").replace("RUN", run))
+        said = done.out
         assert done.code == (Code.WAITING if "--key" in line else Code.OK), done.err
         if line == "$ astro ps":
             run = done.out.splitlines()[1].split()[0]
