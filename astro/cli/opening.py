@@ -22,6 +22,7 @@ from astro.setup.settings import Settings, draft_settings, settings_file
 __all__ = [
     "Place",
     "find_run",
+    "inputs_option",
     "open_store",
     "place_options",
     "read_place",

@@ -15,7 +15,7 @@ from astro.core.errors import InvalidArgumentsError
 from astro.core.fields import as_duration
 from astro.core.protocols import Maintenance, Store
 
-__all__ = ["db"]
+__all__ = ["backup", "check_store", "db", "prune"]
 
 
 @click.group()

@@ -8,8 +8,7 @@ the task tells; so this needs the tasks, where the structure does not.
 from __future__ import annotations
 
 import re
-import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Optional, get_args, get_origin
 
 from astro.core.codec import codec_of
@@ -200,7 +199,8 @@ class _Check:
                 yield path, f"it wants {_spelled(wanted)}, not {_spelled(given)}"
                 return
             args = get_args(wanted) if get_origin(wanted) is given else (Any,)
-            for key, one in zip(value.keys or range(len(value.items)), value.items, strict=True):
+            keys: Sequence[Part] = value.keys or range(len(value.items))
+            for key, one in zip(keys, value.items, strict=True):
                 yield from self._value(one, args[-1], (*path, key), item)
         else:
             yield from self._reference(value, wanted, path, item)
@@ -228,6 +228,6 @@ def _unfit(value: Fixed, wanted: Any, path: tuple[Part, ...]) -> Iterator[Proble
 
 
 def _spelled(kind: Any) -> str:
-    if isinstance(kind, type) and not isinstance(kind, types.GenericAlias):
+    if isinstance(kind, type):  # list[int] is none
         return kind.__name__
     return str(kind).replace("typing.", "")

@@ -110,13 +110,13 @@ def as_priority(value: object) -> int:
 
 def as_retry(value: object) -> Retry:
     """Return a retry policy, given as a number of attempts or as its fields."""
-    given = _mapping({"attempts": value} if type(value) is int else value, _RETRY, "retry policy")
+    form: object = {"attempts": value} if type(value) is int else value
+    given = _mapping(form, _RETRY, "retry policy")
     durations = {key: given[key] for key in ("first", "max") if key in given}
     try:
-        spans = {
-            key: timedelta(0) if one == 0 else as_duration(one) for key, one in durations.items()
-        }
-        return Retry(**{**given, **spans})
+        for key, one in durations.items():
+            given[key] = timedelta(0) if one == 0 else as_duration(one)
+        return Retry(**given)
     except InvalidArgumentsError:
         raise
     except (TypeError, ValueError) as error:

@@ -9,12 +9,17 @@ from __future__ import annotations
 import operator
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from astro.core.codec import MAX_SIZE, codec_of, to_json
 from astro.core.errors import InvalidArgumentsError
 from astro.core.placeholders import spell_text
 from astro.core.references import Condition, Expression, Fixed, Part, Reference, Text
 
-__all__ = ["Values", "holds", "plain", "resolve"]
+__all__ = ["ABSENT", "Values", "holds", "plain", "resolve"]
+
+ABSENT: Final = msgspec.UNSET
+"""Stands for the result of a node that gave nothing."""
 
 _ANY: Final = codec_of(Any)
 _ORDERS: Final = {
@@ -33,7 +38,7 @@ class Values(Protocol):
         ...
 
     def data(self, name: str, /) -> Any:
-        """Return the value of a name as plain JSON data."""
+        """Return the value of a name as plain JSON data, or `ABSENT`, which is null throughout."""
         ...
 
 
@@ -62,6 +67,8 @@ def resolve(value: Expression, values: Values) -> Any:
 
 def _data(reference: Reference, values: Values) -> Any:
     value = values.data(reference.name)
+    if value is ABSENT:
+        return None
     for index, part in enumerate(reference.path):
         try:
             value = _inside(value, part)

@@ -1,6 +1,7 @@
 """The engine: what makes it happen.
 
-Workflows are interpreted by a room that loads with the first workflow an engine is given.
+Two rooms load when they are first needed: the one that interprets workflows, and the one for
+programs without an event loop.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from astro.engine.sync import SyncPortal
     from astro.engine.workflows import workflow_task
 
-__all__ = ["workflow_task"]
+__all__ = ["SyncPortal", "workflow_task"]
+
+_HOME = {"SyncPortal": "sync", "workflow_task": "workflows"}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "workflow_task":
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module("astro.engine.workflows"), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     return value

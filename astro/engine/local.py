@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
+from astro import engine
 from astro.core.clock import Clock, Ids, SystemClock, SystemIds, system_random
 from astro.core.errors import EngineClosedError, StoreUnavailableError
 from astro.core.messages import ResumeMessage
@@ -34,7 +35,6 @@ from astro.engine.parts import Parts
 from astro.engine.run import Watch
 from astro.engine.slots import Slots
 from astro.engine.supervisor import Supervisor
-from astro.engine.sync import SyncPortal
 from astro.engine.timers import Timers
 from astro.engine.verbs import Verbs
 
@@ -120,7 +120,7 @@ class LocalEngine(Verbs):
         self._stack = AsyncExitStack()
         self._supervisor: Supervisor
         self._ownership: Ownership
-        self._portal: SyncPortal | None = None
+        self._portal: engine.SyncPortal | None = None
 
     # --- Opening and closing -----------------------------------------------------------------
 
@@ -328,11 +328,11 @@ class LocalEngine(Verbs):
             portal, self._portal = self._portal, None
             portal.close()
 
-    def _sync(self) -> SyncPortal:
+    def _sync(self) -> engine.SyncPortal:
         if self._portal is None:
             if self._open:
                 raise EngineClosedError(
                     "The engine is open in an event loop.", remedy="Write: await engine.run(...)."
                 )
-            self._portal = SyncPortal(self)
+            self._portal = engine.SyncPortal(self)
         return self._portal

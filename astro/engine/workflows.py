@@ -29,7 +29,7 @@ from astro.core.errors import (
 )
 from astro.core.node import Node
 from astro.core.references import ITEM, Expression, Fixed
-from astro.core.resolving import Values, holds, plain, resolve
+from astro.core.resolving import ABSENT, Values, holds, plain, resolve
 from astro.core.signature import Signature, signature_of
 from astro.core.task import Task
 from astro.core.workflow import Workflow
@@ -59,7 +59,7 @@ def workflow_task(workflow: Workflow, tasks: Mapping[str, Task[..., Any]]) -> Ta
     definition = _keeps(msgspec.Raw(written), "definition")
 
     async def body(ctx: Context, /, **given: Any) -> Any:
-        kept = await ctx.calldefinition
+        kept = await ctx.call(definition)
         plan = current
         if kept["digest"] != workflow.digest:  # this run began before the file was edited
             plan = _Plan.of(Workflow.from_data(kept["workflow"]), tasks)
@@ -202,13 +202,17 @@ class _Interpreter:
 
     def data(self, name: str, /) -> Any:
         if name not in self._data:
-            self._data[name] = plain(self._values.get(name))
+            known = name in self._values
+            self._data[name] = plain(self._values[name]) if known else ABSENT
         return self._data[name]
 
     def _output(self) -> Any:
         flow = self._plan.flow
         if flow.output is not None:
-            return resolve(flow.output, self)
+            try:
+                return resolve(flow.output, self)
+            except InvalidArgumentsError as error:
+                raise WorkflowError(flow.name, [f"output: {error.problem}"]) from error
         if len(flow.ends) == 1:
             return self._values.get(flow.ends[0])
         return {name: self._values[name] for name in flow.ends if name in self._values}
@@ -216,30 +220,32 @@ class _Interpreter:
     # --- Nodes -------------------------------------------------------------------------------
 
     async def _follow(self, node: Node | None) -> None:
-        """Run a node, then one of those that it made ready, and so on; start the others."""
-        while node is not None and self._error is None:
-            step = self._plan.steps[node.name]
-            try:
-                ending = await self._perform(step)
-            except Exception as error:
-                if isinstance(error, _NOT_THE_NODE) and not isinstance(error, step.task.raises):
-                    self._fail(error)
-                    return
-                ending = Ending.FAILED
-                failure = error
-            advance = self._readiness.ended(node.name, ending)
-            if advance.failed:
-                self._fail(failure)
-                return
-            for progress in advance.settled:
-                self._settle(progress)
-            node, *others = advance.ready or (None,)
-            for other in others:
-                self._group.start_soon(self._follow, other)
+        """Run a node, then one of those that it made ready, and so on."""
+        try:
+            while node is not None and self._error is None:
+                node = await self._run(self._plan.steps[node.name])
+        except Exception as error:
+            self._error = self._error or error
+            self._group.cancel_scope.cancel()
 
-    def _fail(self, error: Exception) -> None:
-        self._error = self._error or error
-        self._group.cancel_scope.cancel()
+    async def _run(self, step: _Step) -> Node | None:
+        """Run a node to its end; start all but the first of those that it makes ready."""
+        failure: Exception | None = None
+        try:
+            ending = await self._perform(step)
+        except Exception as error:
+            if isinstance(error, _NOT_THE_NODE) and not isinstance(error, step.task.raises):
+                raise
+            error.add_note(f"In node {step.node.name!r} of workflow {self._plan.flow.name!r}.")
+            ending, failure = Ending.FAILED, error
+        advance = self._readiness.ended(step.node.name, ending)
+        if advance.failed and failure is not None:
+            raise failure
+        for progress in advance.settled:
+            self._settle(progress)
+        for other in advance.ready[1:]:
+            self._group.start_soon(self._follow, other)
+        return advance.ready[0] if advance.ready else None
 
     def _settle(self, progress: Progress) -> None:
         """Keep the default of a node that has no result of its own, and tell observers."""

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 import anyio
 
-from astro import BaseAgent, Context, PermanentError, Workflow, performs, task
+from astro import (
+    BaseAgent,
+    CallFailedError,
+    Context,
+    PermanentError,
+    Retry,
+    Workflow,
+    performs,
+    task,
+)
 from astro.core.workflow import Node
 
 
@@ -54,6 +64,30 @@ async def slow(ctx: Context, parts: int) -> int:
         await ctx.call(double, number)
         await anyio.sleep(0.05)
     return parts
+
+
+@task
+async def doubled_then_asked(ctx: Context) -> str:
+    await ctx.call(double, 2)
+    return await ctx.ask("Which?", str)
+
+
+@task(retry=Retry(attempts=2, first=timedelta(milliseconds=1)))
+async def flaky(ctx: Context) -> str:
+    if ctx.attempt == 1:
+        raise OSError("down")
+    return "up"
+
+
+@task
+async def varied(ctx: Context) -> str:
+    with suppress(CallFailedError):
+        await ctx.call(broken)
+    with anyio.move_on_after(0.01):
+        await ctx.call(slow, 100)
+    await ctx.sleep(timedelta(milliseconds=1))
+    await (await ctx.start(greet, "Ada"))
+    return await ctx.call(flaky) + await ctx.call(review, "text")
 
 
 @task(needs_agent=True)

@@ -70,7 +70,7 @@ def test_a_file_of_settings_is_checked_with_its_parts(astro: Astro, tmp_path: Pa
 
 def test_a_module_is_checked(astro: Astro) -> None:
     assert astro(f"check {HOUSE}").code == Code.OK
-    assert "No agent performs the task 'judge'" in astro("check tests.cli.lone").out
+    assert "No agent performs the task 'judge'" in astro("check tests.cli.needy").out
     assert "there is no module" in astro("check tests.cli.nowhere").out
     assert "has no task" in astro("check tests.cli.conftest").out
 
@@ -89,6 +89,24 @@ def test_unfinished_runs_are_compared_with_the_tasks_of_today(
     gone = astro("check tests.setup.house").out
     assert f"Run {asked} needs the task 'publish', which is not among these" in gone
     assert greeted not in changed + gone
+
+
+def test_results_are_compared_with_the_types_of_today(astro: Astro) -> None:
+    run = astro(f"run {HOUSE}:doubled_then_asked --json").json["run"]
+    found = astro("check tests.cli.lone --json").json["problems"]
+    (problem,) = [one for one in found if run in one]
+    assert "the result of double:" in problem
+    assert "no longer fits" in problem
+
+
+def test_a_type_that_has_no_json_form_is_reported(astro: Astro) -> None:
+    found = astro("check tests.cli.needy --json").json["problems"]
+    assert [one for one in found if one.startswith("unspeakable: ")]
+
+
+def test_a_workflow_that_does_not_fit_its_module_is_reported(astro: Astro) -> None:
+    done = astro(f"check {HOUSE}:flow")
+    assert "greet" in done.out
 
 
 def test_a_workflow_is_drawn_as_mermaid(astro: Astro) -> None:

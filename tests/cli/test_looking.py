@@ -75,6 +75,26 @@ def test_a_failed_run_shows_why(astro: Astro) -> None:
     assert astro(f"show {run} --json").json["failure"]["message"] == "nothing helps"
 
 
+def test_every_kind_of_call_is_shown_with_what_is_special_about_it(astro: Astro) -> None:
+    run = astro(f"run {HOUSE}:varied --json").json["run"]
+    found = {call["task"]: call for call in astro(f"show {run} --json").json["calls"]}
+    assert found["broken"]["note"].endswith("PermanentError: nothing helps")
+    assert found["slow"]["state"] == "abandoned"
+    assert found["sleep"]["state"] == "done"
+    assert found["greet"]["note"].startswith("run ")
+    assert found["flaky"]["attempt"] == 2
+    assert found["review"]["agent"] == "Reviewer"
+    shown = astro(f"show {run}").out
+    assert "by Reviewer" in shown
+    assert "attempt 2" in shown
+
+
+def test_the_calls_of_a_run_that_never_began_are_its_root(astro: Astro, asked: str) -> None:
+    fork = astro(f"fork {asked} --at 1").out.strip()
+    (call,) = astro(f"show {fork} --json").json["calls"]
+    assert (call["task"], call["state"]) == ("publish", "ready")
+
+
 def test_a_question_is_shown_with_the_command_that_answers_it(astro: Astro, asked: str) -> None:
     shown = without_numbers(astro(f"show {asked}").out)
     assert "asks      Publish Fusion? (boolean)" in shown

@@ -165,6 +165,39 @@ def test_what_is_written_moves_no_cursor(astro: Astro) -> None:
     assert "\\x1b[2J" in done.err
 
 
+FAULTS: list[tuple[BaseException, int]] = [
+    (KeyboardInterrupt(), Code.INTERRUPTED),
+    (ExceptionGroup("", [ExceptionGroup("", [RunNotFoundError("r")])]), Code.NOT_FOUND),
+]
+
+
+@pytest.mark.parametrize(("fault", "code"), FAULTS, ids=["an interruption", "a group"])
+def test_a_fault_becomes_an_exit_code(
+    astro: Astro, monkeypatch: pytest.MonkeyPatch, fault: BaseException, code: int
+) -> None:
+    monkeypatch.setattr("astro.cli.root.load", lambda target: raising(fault))
+    done = astro("ps")
+    assert done.code == code
+    assert "Traceback" not in done.err
+
+
+def test_a_fault_of_astro_itself_keeps_its_traceback(
+    astro: Astro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = ExceptionGroup("", [ZeroDivisionError()])
+    monkeypatch.setattr("astro.cli.root.load", lambda target: raising(fault))
+    with pytest.raises(ExceptionGroup):
+        astro("ps")
+
+
+def raising(fault: BaseException) -> click.Command:
+    @click.command()
+    def command() -> None:
+        raise fault
+
+    return command
+
+
 def test_output_that_nobody_reads_is_no_error(astro: Astro, greeted: str, tmp_path: Path) -> None:
     done = subprocess.run(
         f"{sys.executable} -m astro events {greeted} | true",

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -134,7 +135,7 @@ def test_a_workflow_of_a_module_runs(astro: Astro) -> None:
         (f"{HOUSE}:gret", "Did you mean 'greet'?"),
         (f"{HOUSE}:nothing", "is neither a task nor a workflow"),
         ("house.py:greet", "Name the module: house"),
-        ("tests.cli.lone:judge", "No part of this engine offers the task 'judge'"),
+        ("tests.cli.needy:judge", "No part of this engine offers the task 'judge'"),
     ],
 )
 def test_what_cannot_be_run_is_a_usage_error(astro: Astro, target: str, problem: str) -> None:
@@ -218,11 +219,37 @@ def test_a_question_that_time_decides_is_not_waited_for_if_told_so(astro: Astro)
     assert astro(f"run {HOUSE}:patient -q --no-wait").code == Code.WAITING
 
 
+def test_a_paused_run_ends_the_command_too(astro: Astro, asked: str) -> None:
+    astro(f"pause {asked}")
+    astro(f"answer {asked} yes")
+    done = astro(f"run {HOUSE}:publish --continue {asked}")
+    assert done.code == Code.WAITING
+    assert f"astro resume {asked}" in done.err
+
+
+def test_a_parked_run_says_what_it_waits_for(astro: Astro, asked: str) -> None:
+    astro(f"answer {asked} yes")
+    done = astro(f"run tests.cli.lone:publish --continue {asked}")
+    assert done.code == Code.WAITING
+    assert f"Run {asked} is parked, waits for arguments publish." in done.err
+    assert "arguments publish" in astro("ps").out
+
+
 def test_a_run_to_continue_that_nobody_knows_is_not_found(astro: Astro, greeted: str) -> None:
     assert astro(f"run {HOUSE}:greet --continue ffff").code == Code.NOT_FOUND
 
 
 # --- Interruptions -----------------------------------------------------------------------------
+
+
+def test_with_json_an_interruption_tells_the_way_on(astro: Astro) -> None:
+    timer = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    done = astro(f"run {HOUSE}:slow -i parts=1000 --tasks tests.setup.house --json")
+    timer.join()
+    said = done.json
+    assert (done.code, said["state"]) == (Code.INTERRUPTED, "interrupted")
+    assert said["continue"].endswith(f"--continue {said['run']} --tasks tests.setup.house")
 
 
 @pytest.mark.slow

@@ -92,3 +92,53 @@ def test_the_doctor_finds_another_package_called_astro(
     found = findings(astro)["package astro"]
     assert found["state"] == "problem"
     assert "pip uninstall astro-sdk-python" in found["remedy"]
+
+
+class Docker:
+    """A client of a Docker that answers, or does not."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+        self.closed = False
+
+    def version(self) -> dict[str, str]:
+        if self._error is not None:
+            raise self._error
+        return {"Version": "29.0"}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("client", "state", "said"),
+    [
+        (Docker(), "ok", "29.0"),
+        (Docker(OSError("refused\nand more")), "missing", "not reachable: refused"),
+    ],
+)
+def test_the_doctor_asks_docker(
+    astro: Astro, monkeypatch: pytest.MonkeyPatch, client: Docker, state: str, said: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    monkeypatch.setattr("docker.from_env", lambda **options: client)
+    found = findings(astro)["docker"]
+    assert (found["state"], found["said"], client.closed) == (state, said, True)
+
+
+def test_the_doctor_names_the_socket_that_is_not_there(
+    astro: Astro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    assert findings(astro)["docker"]["said"] == "there is no socket /nowhere/docker.sock"
+
+
+def test_a_store_of_somebody_else_is_maintained_elsewhere(
+    astro: Astro, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.setup.house.ThirdPartyStore.prune", None, raising=False)
+    monkeypatch.delattr("astro.stores.memory.MemoryStore.prune")
+    monkeypatch.delattr("tests.setup.house.ThirdPartyStore.prune")
+    monkeypatch.setenv("ASTRO_STORE__URL", "x")
+    done = astro("db prune --older-than 1d --store tests.setup.house:ThirdPartyStore")
+    assert done.code == Code.USAGE

@@ -261,7 +261,18 @@ async def test_a_default_stands_in_for_a_skipped_node() -> None:
 async def test_a_skipped_node_is_null_in_the_output() -> None:
     maybe = Node("maybe", shout, {"word": "x"}, when=Reference("n"))
     assert await run(maybe, inputs={"n": int}, given={"n": 0}) is None
-    assert await run(maybe, output={"x": maybe}, inputs={"n": int}, given={"n": 0}) == {"x": None}
+    output = {"x": maybe, "y": maybe.result["z"], "text": "{{ maybe.z }}"}
+    assert await run(maybe, output=output, inputs={"n": int}, given={"n": 0}) == {
+        "x": None,
+        "y": None,
+        "text": None,
+    }
+
+
+async def test_a_path_of_the_output_that_leads_nowhere_is_named() -> None:
+    node = Node("a", same, {"value": {"x": 1}})
+    with pytest.raises(CallFailedError, match=r"output: {{ a }} has no 'y'"):
+        await run(node, output=node.result["y"])
 
 
 async def test_a_condition_that_cannot_be_answered_fails_the_node() -> None:
