@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     )
     from astro.core.records import Record, State
     from astro.core.task import Task, task
-    from astro.core.workflow import Node, Workflow
+    from astro.core.workflow import Condition, Input, Node, Reference, Workflow
     from astro.engine.local import LocalEngine
     from astro.setup.assembly import open_engine
     from astro.setup.workflows import load_workflows
@@ -80,12 +80,14 @@ __all__ = [
     "ChildRun",
     "Clock",
     "CodecError",
+    "Condition",
     "Context",
     "Effect",
     "Engine",
     "EngineClosedError",
     "FunctionAgent",
     "Ids",
+    "Input",
     "InvalidArgumentsError",
     "JournalCorruptError",
     "KeyConflictError",
@@ -102,6 +104,7 @@ __all__ = [
     "PermanentError",
     "Priority",
     "Record",
+    "Reference",
     "Retry",
     "Router",
     "Run",
@@ -155,7 +158,7 @@ _HOMES = {
     ),
     "astro.core.records": ("Record", "State"),
     "astro.core.task": ("Task", "task"),
-    "astro.core.workflow": ("Node", "Workflow"),
+    "astro.core.workflow": ("Condition", "Input", "Node", "Reference", "Workflow"),
     "astro.engine.local": ("LocalEngine",),
     "astro.setup.assembly": ("open_engine",),
     "astro.setup.workflows": ("load_workflows",),

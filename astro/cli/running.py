@@ -41,8 +41,8 @@ from astro.setup.settings import Settings
 
 __all__ = ["run"]
 
-_LOOK: Final = 0.25  # seconds between looks at a run that may be waiting
-_QUIET: Final = 4  # looks without a change after which it is
+_LOOK: Final = 0.1  # seconds between looks at a run that may be waiting
+_QUIET: Final = 6  # looks without a change after which it is
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -196,9 +196,10 @@ class LocalEngine(Verbs):
                     _LOGGER.warning("No part performs %r", found.task, extra={"run": found.id})
 
     def _has(self, needs: Any) -> bool:
+        tasks, performers = self._parts.tasks, self._parts.performers
         return bool(needs) and all(
-            (kind == "agent" and name in self._parts.performers)
-            or (kind in ("task", "arguments") and name in self._parts.tasks)
+            kind in ("agent", "task", "arguments")
+            and (name in performers or (name in tasks and not tasks[name].needs_agent))
             for kind, name in needs.items()
         )
 

@@ -322,19 +322,11 @@ class OwnedRun:
         if self.closed:
             raise RunSuspended
 
-    async def ask(
-        self,
-        parent: Attempt,
-        task: Task[..., Any],
-        bound: Bound,
-        identity: str,
-        place: str,
-        policy: CallPolicy,
-    ) -> Any:
-        """Return the result of a call; see `execution.ask`."""
-        return await execution.ask(
-            parent, Request(task, bound, identity, parent.call, place, policy)
-        )
+    async def ask(self, parent: Attempt, task: Task[..., Any], *said: Any) -> Any:
+        """Return the result of a call; `said` is bound, identity, place and policy."""
+        bound, identity, place, policy = said
+        request = Request(task, bound, identity, parent.call, place, policy)
+        return await execution.ask(parent, request)
 
     async def recalled(self, task: Task[..., Any], memory: CallState) -> Any:
         """Return the result of a finished call."""
@@ -347,8 +339,10 @@ class OwnedRun:
 
     async def route(self, request: Request, failed: dict[str, int]) -> Choice:
         """Return who performs a call; without anybody the run parks until there is somebody."""
-        if request.undoes or not (performers := self.parts.performers.get(request.task.name)):
-            if request.task.needs_agent and not request.undoes:
+        in_place = request.undoes or request.task.skip == 0  # undos and steps are not routed
+        performers = () if in_place else self.parts.performers.get(request.task.name, ())
+        if not performers:
+            if request.task.needs_agent and not in_place:
                 await self.park({"agent": request.task.name})
             return _BODY
         if len(performers) == 1 and request.task.needs_agent:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 import attrs
 
 from astro.core.codec import clean_text, codec_of
 from astro.core.errors import UnknownTaskError
 from astro.core.policy import Budget, RunOptions
-from astro.core.protocols import Page, RunQuery, RunSummary
+from astro.core.protocols import Composition, Page, RunQuery, RunSummary
 from astro.core.records import State
 from astro.core.task import Task
 from astro.engine import posting
@@ -36,7 +36,13 @@ class Verbs:
     def _engine(self) -> LocalEngine:
         return cast("LocalEngine", self)
 
-    async def run(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    @overload
+    async def run(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload
+    async def run(self, task: Composition, /, *args: Any, **kwargs: Any) -> Any: ...
+
+    async def run(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Start a run and wait for its result; cancelling the wait leaves the run alone.
 
         Raises:
@@ -45,7 +51,15 @@ class Verbs:
         """
         return await (await self.start(task, *args, **kwargs))
 
-    async def start(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
+    @overload
+    async def start(
+        self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> RunHandle[R]: ...
+
+    @overload
+    async def start(self, task: Composition, /, *args: Any, **kwargs: Any) -> RunHandle[Any]: ...
+
+    async def start(self, task: Any, /, *args: Any, **kwargs: Any) -> RunHandle[Any]:
         """Start a run and return its handle once the run is kept.
 
         Raises:
@@ -54,6 +68,8 @@ class Verbs:
             KeyConflictError: The key names a run of another task or other arguments.
         """
         engine, said = self._engine, self._said
+        if said.budget is None and isinstance(task, Composition):
+            said = attrs.evolve(said, budget=getattr(task, "budget", None))
         engine.require_healthy()
         offered = engine.parts.tasks.get(task.name)
         if offered is None:

@@ -143,19 +143,17 @@ def decode(kind: Any, value: Any, place: Place, report: Report) -> Any:
     if origin is Annotated:
         inner, *marks = get_args(kind)
         return value if _AS_WRITTEN in marks else decode(inner, value, place, report)
+    if isinstance(value, Held):
+        return _held(kind, value, place, report)
     if origin in (Union, types.UnionType):
         return _union(get_args(kind), value, place, report)
     if isinstance(kind, type) and kind is not Budget and attrs.has(kind):
-        return _class(kind, _read(value), place, report)
+        return _class(kind, value, place, report)
     if origin in (dict, Mapping) or kind in (dict, Mapping):
-        return _mapping(get_args(kind) or (str, Any), _read(value), place, report)
+        return _mapping(get_args(kind) or (str, Any), value, place, report)
     if (origin or kind) in _LISTS:
-        return _list(origin or kind, get_args(kind), _read(value), place, report)
+        return _list(origin or kind, get_args(kind), value, place, report)
     return _single(kind, value, place, report)
-
-
-def _read(value: Any) -> Any:
-    return value.read() if isinstance(value, Held) else value
 
 
 # --- What has parts ----------------------------------------------------------------------------
@@ -163,7 +161,7 @@ def _read(value: Any) -> Any:
 
 def _class(kind: type[Any], value: Any, place: Place, report: Report) -> Any:
     if not isinstance(value, Mapping):
-        report.add(place, f"expected a mapping of {_listed(_names(kind))}, got {_shown(value)}")
+        report.add(place, f"expected {_spelled(kind)}, got {_shown(value)}")
         return FAULTY
     try:
         hints = get_type_hints(kind, include_extras=True)
@@ -254,18 +252,21 @@ def _union(args: tuple[Any, ...], value: Any, place: Place, report: Report) -> A
         trials.append(trial)
     if isinstance(value, Mapping | list):
         # What comes closest is told.
-        report.problems.extend(min(trials, key=lambda trial: len(trial.problems)).problems)
+        report.problems.extend(min(trials, key=_distance).problems)
     else:
         report.add(place, f"expected {_spelled(Union[args])}, got {_shown(value)}")  # noqa: UP007
     return FAULTY
+
+
+def _distance(trial: Report) -> tuple[int, int]:
+    """Return how far a value is from a type, by what is wrong with it."""
+    return len(trial.problems), -sum("Did you mean" in problem for problem in trial.problems)
 
 
 # --- Single values -----------------------------------------------------------------------------
 
 
 def _single(kind: Any, value: Any, place: Place, report: Report) -> Any:
-    if isinstance(value, Held):
-        return _single_held(kind, value, place, report)
     try:
         if kind is timedelta:
             return timedelta(0) if value == 0 else as_duration(value)
@@ -283,13 +284,13 @@ def _single(kind: Any, value: Any, place: Place, report: Report) -> Any:
     return FAULTY
 
 
-def _single_held(kind: Any, held: Held, place: Place, report: Report) -> Any:
+def _held(kind: Any, held: Held, place: Place, report: Report) -> Any:
     """Decode what a variable holds, as text or as what the text says; never show it."""
     if kind in (Any, object):
         return held.read()
     trial = attrs.evolve(report, problems=[])
     for value in (held.text, held.read()):
-        found = _single(kind, value, place, trial)
+        found = decode(kind, value, place, trial)
         if found is not FAULTY:
             return found
     direct = report.variable(place) == held.variable
@@ -304,7 +305,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return _read(value)
+    return value.read() if isinstance(value, Held) else value
 
 
 # --- Words -------------------------------------------------------------------------------------
@@ -335,6 +336,8 @@ def _spelled(kind: Any) -> str:
         return " or ".join(_spelled(one) for one in get_args(kind))
     if kind is types.NoneType:
         return "nothing"
+    if isinstance(kind, type) and attrs.has(kind) and kind is not Budget:
+        return f"a mapping of {_listed(_names(kind))}"
     return words.get(kind) or (kind.__name__ if isinstance(kind, type) else str(kind))
 
 

@@ -8,7 +8,3 @@ from astro import Context, task
 @task(needs_agent=True)
 async def judge(ctx: Context, text: str) -> str:
     raise NotImplementedError
-
-
-@task
-async def unspeakable(ctx: Context, *things: str) -> None: ...

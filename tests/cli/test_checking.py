@@ -100,7 +100,7 @@ def test_results_are_compared_with_the_types_of_today(astro: Astro) -> None:
 
 
 def test_a_type_that_has_no_json_form_is_reported(astro: Astro) -> None:
-    found = astro("check tests.cli.needy --json").json["problems"]
+    found = astro("check tests.cli.unspeakable --json").json["problems"]
     assert [one for one in found if one.startswith("unspeakable: ")]
 
 

@@ -468,3 +468,25 @@ async def test_a_call_left_running_by_its_task_keeps_no_slot(engine_of: OpenEngi
         with anyio.fail_after(5):
             assert [await engine.run(leaf, n) for n in range(3)] == [0, 1, 2]
         assert engine.parts.slots.used == 0
+
+
+async def test_a_step_is_done_in_place_even_if_an_agent_performs_a_task_of_its_name(
+    engine_of: OpenEngine,
+) -> None:
+    async def twice(item: int) -> int:
+        return 2 * item
+
+    @task(name="twice")
+    async def capability(ctx: Context, item: int) -> int:
+        return -1
+
+    @agent(capability)
+    async def eager(ctx: Context, item: int) -> int:
+        return -2
+
+    @task
+    async def root(ctx: Context) -> int:
+        return await ctx.step(twice, 4)
+
+    async with engine_of(root, eager) as engine:
+        assert await engine.run(root) == 8

@@ -14,7 +14,7 @@ import pytest
 
 from astro import SettingsError
 from astro.setup.composing import Document
-from astro.setup.decoding import FAULTY, AsWritten, Held, Report, decode
+from astro.setup.decoding import FAULTY, AsWritten, Held, Place, Report, decode
 
 
 class Colour(Enum):
@@ -56,11 +56,15 @@ class Named:
             raise ValueError("name and other are the same")
 
 
+def _absolute(value: int) -> int:
+    return abs(value)
+
+
 @attrs.frozen
 class Converted:
     """A field that is converted before it is checked."""
 
-    size: int = attrs.field(converter=abs, validator=attrs.validators.lt(10))
+    size: int = attrs.field(converter=_absolute, validator=attrs.validators.lt(10))
 
 
 def _checks_another(instance: Any, attribute: Any, value: int) -> None:
@@ -84,7 +88,7 @@ class Unresolved:
 
 
 def report(document: Any = None, **variables: str) -> Report:
-    places = {(name,): variable for name, variable in variables.items()}
+    places: dict[Place, str] = {(name,): variable for name, variable in variables.items()}
     return Report(Document("test", document), places, Path("folder"))
 
 

@@ -108,11 +108,11 @@ class Wrong(BaseAgent):
 async def engines() -> None:
     async with LocalEngine(shout, store=MemoryStore()) as engine:
         await engine.run(shout, "a", key="k")  # E: call-arg  # pyright: ignore[reportCallIssue]
-        await engine.run(shout, mark=1)  # E: call-arg  # pyright: ignore[reportCallIssue]
-        await engine.run(plain, "a")  # E: arg-type  # pyright: ignore
-        await engine.start(pair, 1)  # E: call-arg  # pyright: ignore[reportCallIssue]
+        await engine.run(shout, mark=1)  # E: call-overload  # pyright: ignore[reportCallIssue]
+        await engine.run(plain, "a")  # E: call-overload  # pyright: ignore
+        await engine.start(pair, 1)  # E: call-overload  # pyright: ignore[reportCallIssue]
         await engine.options(keys="k").run(shout, "a")  # E: call-arg  # pyright: ignore
-        number: int = await engine.run(shout, "a")  # E: arg-type  # pyright: ignore
+        number: int = await engine.run(shout, "a")  # E: call-overload  # pyright: ignore
         run = await engine.start(shout, "a")
         other: int = await run  # E: assignment  # pyright: ignore[reportAssignmentType]
         print(number, other)

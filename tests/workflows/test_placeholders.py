@@ -180,6 +180,13 @@ def test_a_fixed_value_written_as_data_is_read_as_the_same(value: Any) -> None:
     assert expression(form_of(fixed)) == fixed
 
 
+def test_braces_inside_fixed_values_stay_braces() -> None:
+    value = {"a": ["{{{{", 1], "b": "{{{{ x }}", "c": None}
+    fixed = expression(value)
+    assert fixed == Fixed(b'{"a":["{{",1],"b":"{{ x }}","c":null}')
+    assert form_of(fixed) == value
+
+
 def test_references_inside_know_their_path() -> None:
     found = located(expression({"b": ["x", "{{ y }}"], "a": "{{ z }} {{ y }}"}), ("inputs",))
     assert list(found) == [
