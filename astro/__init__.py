@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from astro.core.task import Task, task
     from astro.core.workflow import Condition, Input, Node, Reference, Workflow
     from astro.engine.local import LocalEngine
+    from astro.observers.log import LogObserver, configure_logging
     from astro.setup.assembly import open_engine
     from astro.setup.workflows import load_workflows
     from astro.stores.memory import MemoryStore
@@ -94,6 +95,7 @@ __all__ = [
     "LeaseLostError",
     "Limits",
     "LocalEngine",
+    "LogObserver",
     "MemoryStore",
     "MissingExtraError",
     "NeedsAgentError",
@@ -133,6 +135,7 @@ __all__ = [
     "Workflow",
     "WorkflowError",
     "agent",
+    "configure_logging",
     "load_workflows",
     "open_engine",
     "performs",
@@ -160,6 +163,7 @@ _HOMES = {
     "astro.core.task": ("Task", "task"),
     "astro.core.workflow": ("Condition", "Input", "Node", "Reference", "Workflow"),
     "astro.engine.local": ("LocalEngine",),
+    "astro.observers.log": ("LogObserver", "configure_logging"),
     "astro.setup.assembly": ("open_engine",),
     "astro.setup.workflows": ("load_workflows",),
     "astro.stores.memory": ("MemoryStore",),

@@ -303,6 +303,10 @@ def _ignored(state: RunState, record: IgnoredRecord) -> None:
 
 def _finished(state: RunState, record: FinishedRecord) -> None:
     state.finished = record
+    root = state.calls.get(state.created.task) if state.created is not None else None
+    if root is not None:
+        root.state, root.failure = record.state, record.failure
+        root.result, root.blob = as_bytes(record.result), record.blob
 
 
 _APPLY: Final[Mapping[type[Any], Callable[[RunState, Any], None]]] = {

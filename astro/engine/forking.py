@@ -72,7 +72,7 @@ def _settled(record: Record, state: RunState, now: datetime) -> bool:
     match record:
         case StartedRecord() | SucceededRecord() | AnsweredRecord() | AskedRecord():
             call = state.calls[record.call]
-            settled = call.state is State.DONE and not call.abandoned
+            settled = call.state is State.DONE and not call.abandoned and bool(call.parent)
             return settled and not record.call.endswith("/undo")
         case SleptRecord(until=until):
             return until <= now and not state.calls[record.call].abandoned

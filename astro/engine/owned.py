@@ -58,6 +58,7 @@ class OwnedRun:
         started: Whether `main` has begun.
         draining: Whether the engine gives its runs up.
         stalled: Whether the engine could not renew its leases for too long.
+        mail: Set when the inbox was read for the first time.
         early: Messages that came before the journal was read.
         taken: Numbers of the inbox messages that were dealt with.
         proved: Set when the run has got somewhere without ending the engine.
@@ -90,6 +91,7 @@ class OwnedRun:
         self.stalled = False
         self.taken: set[int] = set()
         self.early: list[Posted] = []
+        self.mail = anyio.Event()
         self.rest = Rest(self)
         self.divergence = Divergence(self)
         self._committed = committed
@@ -155,6 +157,7 @@ class OwnedRun:
         try:
             self.require_open()
             await self._load()
+            await self.mail.wait()
             for posted in self.early:
                 self.deliver(posted)
             with self._scope:

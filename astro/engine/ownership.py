@@ -79,19 +79,23 @@ class Ownership:
         store = self._parts.store
         room = self._parts.limits.runs - len(self.owned)
         more = False
+        adopted: list[OwnedRun] = []
         if room > 0 and not self.draining and self.healthy and not self._overdue(2 / 3):
             claimed = await store.claim(
                 self._owner, offers=offers, limit=min(room, 100), duration=self._lease_for
             )
-            for lease in claimed.leases:
-                self._adopt(lease)
-            more = len(claimed.leases) == min(room, 100)
-        if self.owned:
-            await self._read_mail()
+            adopted = [self._adopt(lease) for lease in claimed.leases]
+            more = len(adopted) == min(room, 100)
+        try:
+            if self.owned:
+                await self._read_mail()
+        finally:
+            for run in adopted:
+                run.mail.set()
         if not more:
             await store.wait(timeout=_POLL)
 
-    def _adopt(self, lease: Lease) -> None:
+    def _adopt(self, lease: Lease) -> OwnedRun:
         old = self.owned.pop(lease.run, None)
         if old is not None:
             old.close()  # taken over from ourselves, after a lease that ran out
@@ -103,6 +107,7 @@ class Ownership:
             self._supervisor.spawn(self._try_alone, run)
         else:
             self._supervisor.spawn(self._own, run)
+        return run
 
     async def _try_alone(self, run: OwnedRun) -> None:
         """Own a run that may have ended engines, while nothing else is at work here."""

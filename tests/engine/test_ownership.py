@@ -482,3 +482,52 @@ async def test_rule_20_a_run_that_lacks_an_agent_parks_until_one_is_deployed(
     async with engine_of(root, reviewer) as engine:
         with anyio.fail_after(5):
             assert await (await engine.tenant("acme").get(run.id)) == "read it"
+
+
+async def test_a_run_that_was_paused_while_nobody_owned_it_stays_paused(
+    engine_of: OpenEngine,
+) -> None:
+    done: list[str] = []
+
+    @task
+    async def work(ctx: Context) -> str:
+        done.append("work")
+        return "worked"
+
+    @task
+    async def root(ctx: Context) -> str:
+        await ctx.ask("Go on?", bool)
+        return await ctx.call(work)
+
+    async with engine_of(work, root) as engine:
+        run = await engine.start(root)
+        async for record in run.records():
+            if record.kind == "asked":
+                break
+        await engine.drain(timedelta(0))
+        await run.pause()
+        await run.answer(True)
+    async with engine_of(work, root) as engine:
+        again = await engine.get(run.id)
+        async for record in again.records():
+            if record.kind == "answered":
+                break
+        await anyio.sleep(0.1)
+        assert done == []
+        await again.resume()
+        with anyio.fail_after(5):
+            assert await again == "worked"
+
+
+async def test_runs_that_differ_only_in_their_result_differ(engine_of: OpenEngine) -> None:
+    @task
+    async def echo(ctx: Context, text: str) -> str:
+        return text
+
+    async with engine_of(echo) as engine:
+        one, two = await engine.start(echo, "a"), await engine.start(echo, "b")
+        await one
+        await two
+        assert [d.call for d in await one.diff(two)] == ["echo"]
+        fork = await one.fork()
+        assert await fork == "a"
