@@ -22,4 +22,3 @@ napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_title = "ASTRO"
-

@@ -166,4 +166,4 @@ def test_a_difference_is_told_call_by_call(astro: Astro) -> None:
     assert done.code == Code.FAILED
     assert done.out.rstrip().endswith("not asked for | done: 2")
     found = astro(f"diff {one} {other} --json").json["differences"]
-    assert [difference["task"] for difference in found] == ["double"]
+    assert [difference["task"] for difference in found] == ["count", "double"]
