@@ -8,19 +8,29 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import anyio
 
 __all__ = ["Clock", "Ids", "SystemClock", "SystemIds", "system_random"]
 
+_steady: Callable[[], float] = time.monotonic
+if hasattr(time, "CLOCK_BOOTTIME"):
+    _steady = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+
 
 class Clock(Protocol):
     """Tells the time and waits for it."""
 
     def now(self) -> datetime:
-        """Return the present moment, aware and in UTC."""
+        """Return the present moment, aware and in UTC; it may jump when somebody sets it."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds since some moment, which nobody can set and which never go back."""
         ...
 
     async def sleep(self, duration: timedelta, /) -> None:
@@ -42,6 +52,10 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the present moment, aware and in UTC."""
         return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds; on Linux, those included in which the machine was suspended."""
+        return _steady()
 
     async def sleep(self, duration: timedelta, /) -> None:
         """Return after the duration."""

@@ -266,7 +266,7 @@ class Store(Blobs, Protocol):
         Claimable is a run that has not ended, has no live lease, has a due `wake_at`, and whose
         task is among the offers. Tenants take turns; within one, higher priority and then age
         come first. Each claim raises the token; claiming a lease that was not released raises
-        `failures`.
+        `failures`. Its own leases that ran out an owner does not claim, but renews.
         """
         ...
 

@@ -56,6 +56,7 @@ class CallState(msgspec.Struct, eq=False):
         result: JSON of the result or the answer.
         moment: When a sleep or a wait for the next attempt ends, or a question's deadline;
             what the clock said, for a noted moment.
+        set_at: When that moment was set.
         since: When its first attempt began; what the deadline of a call counts from.
         args: JSON of the arguments, kept only for tasks with an undo.
         run: Id of the child run, for a call that started one.
@@ -72,6 +73,7 @@ class CallState(msgspec.Struct, eq=False):
     blob: str | None = None
     failure: Failure | None = None
     moment: datetime | None = None
+    set_at: datetime | None = None
     since: datetime | None = None
     abandoned: bool = False
     args: bytes | None = None
@@ -212,7 +214,7 @@ def _attempt_failed(state: RunState, record: AttemptFailedRecord) -> None:
     call = state.calls[record.call]
     call.state = State.SLEEPING
     call.failure = record.failure
-    call.moment = record.retry_at
+    call.moment, call.set_at = record.retry_at, record.at
 
 
 def _failed(state: RunState, record: FailedRecord) -> None:
@@ -230,14 +232,14 @@ def _abandoned(state: RunState, record: AbandonedRecord) -> None:
 def _slept(state: RunState, record: SleptRecord) -> None:
     call = state._call(record.call, record.parent, "sleep")
     call.state = State.SLEEPING
-    call.moment = record.until
+    call.moment, call.set_at = record.until, record.at
 
 
 def _asked(state: RunState, record: AskedRecord) -> None:
     call = state._call(record.call, record.parent, "ask")
     call.state = State.ASKED
     call.asked = record
-    call.moment = record.deadline
+    call.moment, call.set_at = record.deadline, record.at
 
 
 def _answered(state: RunState, record: AnsweredRecord) -> None:

@@ -157,7 +157,7 @@ async def _attempt(
     """Make one attempt; return its result, its failure for good, or that another follows."""
     memory = run.state.calls.get(request.id)
     if memory is not None and memory.state is State.SLEEPING and memory.moment is not None:
-        await run.rest.wait_until(memory.moment, request.id)
+        await run.rest.wait_for(request.id)
     if run.held(undoing=request.undoes):
         await run.gate(undoing=request.undoes)
     number, resumed = _number(memory)
@@ -238,7 +238,7 @@ def _own_end(run: OwnedRun, request: Request, memory: CallState | None) -> datet
     moments = [] if timeout is None else [now + timeout]
     if lasting is not None:
         begun = memory.since if memory is not None and memory.since is not None else now
-        moments.append(begun + lasting)
+        moments.append(min(begun, now) + lasting)
     return min(moments)
 
 

@@ -28,6 +28,7 @@ from astro.core.task import Task
 from astro.decisions.retrying import BackoffRetry
 from astro.decisions.routing import LeastLoadRouter
 from astro.engine.catalog import catalog_of
+from astro.engine.clock import EngineClock
 from astro.engine.observe import Observers
 from astro.engine.owned import OwnedRun
 from astro.engine.ownership import Ownership
@@ -61,7 +62,7 @@ class LocalEngine(Verbs):
         grace: How long attempts in flight may finish when the engine closes.
         idle_for: How long a run in which nothing moves stays in memory.
         blob_size: Bytes from which a result is stored beside the journal.
-        name: Of this engine in leases; must be unique among the engines of a store.
+        name: Of this engine in leases and logs; by default the number of its process.
 
     Raises:
         InvalidArgumentsError: A part is none, or two have the same name.
@@ -89,19 +90,19 @@ class LocalEngine(Verbs):
     ) -> None:
         super().__init__(RunOptions())
         self._catalog = catalog_of(parts)
-        clock = clock or SystemClock()
+        engine_clock = EngineClock(clock or SystemClock())
         limits = limits or Limits()
         ids = ids or SystemIds()
         self._parts = Parts(
             store=store,
-            clock=clock,
+            clock=engine_clock,
             ids=ids,
             chance=chance or system_random(),
             router=router or LeastLoadRouter(),
             retrying=retrying or BackoffRetry(),
             sandbox=None,
-            slots=Slots(limits, self._catalog.caps(limits), clock),
-            timers=Timers(clock),
+            slots=Slots(limits, self._catalog.caps(limits), engine_clock),
+            timers=Timers(engine_clock),
             limits=limits,
             budget=budget,
             tasks=self._catalog.tasks,
@@ -109,7 +110,8 @@ class LocalEngine(Verbs):
             blob_size=blob_size,
             idle_for=idle_for,
         )
-        self.name = name or f"{os.getpid()}-{ids.new()[-12:]}"
+        # A restarted engine of the same name is another owner: its leases are not yet its own.
+        self.name = f"{name or os.getpid()}-{ids.new()[-12:]}"
         self._lease_for = lease_for
         self._grace = grace
         self._observers = Observers(observers)
@@ -143,6 +145,7 @@ class LocalEngine(Verbs):
                 committed=self._committed,
                 gone=self._gone,
             )
+            await self._ownership.adopt_time()
             work = (self._parts.timers.run, self._ownership.heartbeat, self._ownership.keep)
             for part in (*work, self._ownership.run, self._observers.run):
                 self._supervisor.spawn(part)

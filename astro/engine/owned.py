@@ -202,7 +202,8 @@ class OwnedRun:
         if end is None:
             await self._root(request)
             return
-        with anyio.move_on_after(seconds_until(end, self.parts.clock.now())) as scope:
+        left = seconds_until(end, self.parts.clock.now(), since=self.created.at)
+        with anyio.move_on_after(left) as scope:
             await self._root(request)
         if scope.cancelled_caught:
             late = TaskTimeoutError("The run's deadline has passed.", remedy="")

@@ -54,7 +54,7 @@ class Ownership:
         self._supervisor = supervisor
         self._committed = committed
         self._gone = gone
-        self._renewed_at = parts.clock.now()
+        self._renewed_at = parts.clock.monotonic()
         self._dirty = anyio.Event()
         self._alone = anyio.Lock()
         self._suspect: OwnedRun | None = None
@@ -75,16 +75,26 @@ class Ownership:
                 self._unwell(error)
                 await self._parts.clock.sleep(_POLL)
 
+    async def adopt_time(self) -> None:
+        """Ask the store what time it is."""
+        await self._claim(frozenset(), limit=0)
+
+    async def _claim(self, offers: frozenset[str], *, limit: int) -> Sequence[Lease]:
+        clock, store = self._parts.clock, self._parts.store
+        asked = clock.reading()
+        claimed = await store.claim(
+            self._owner, offers=offers, limit=limit, duration=self._lease_for
+        )
+        clock.adopt(claimed.at, asked=asked)
+        return claimed.leases
+
     async def _turn(self, offers: frozenset[str]) -> None:
         store = self._parts.store
         room = self._parts.limits.runs - len(self.owned)
         more = False
         adopted: list[OwnedRun] = []
         if room > 0 and not self.draining and self.healthy and not self._overdue(2 / 3):
-            claimed = await store.claim(
-                self._owner, offers=offers, limit=min(room, 100), duration=self._lease_for
-            )
-            adopted = [self._adopt(lease) for lease in claimed.leases]
+            adopted = [self._adopt(one) for one in await self._claim(offers, limit=min(room, 100))]
             more = len(adopted) == min(room, 100)
         try:
             if self.owned:
@@ -98,7 +108,7 @@ class Ownership:
     def _adopt(self, lease: Lease) -> OwnedRun:
         old = self.owned.pop(lease.run, None)
         if old is not None:
-            old.close()  # taken over from ourselves, after a lease that ran out
+            old.close()  # lost and claimed again before the loss was noticed
         run = OwnedRun(self._parts, lease, kin=self.owned, committed=self._saw)
         run.draining = self.draining
         run.stalled = self._suspect is not None
@@ -168,7 +178,7 @@ class Ownership:
         """Renew all leases until cancelled."""
         while True:
             await self._parts.clock.sleep(self._lease_for / 3)
-            began = self._parts.clock.now()
+            began = self._parts.clock.monotonic()
             held = dict(self.owned)
             try:
                 renewed = await self._parts.store.renew(self._owner, duration=self._lease_for)
@@ -192,7 +202,8 @@ class Ownership:
 
     def _overdue(self, share: float) -> bool:
         """Return whether a share of the lease has passed since leases were renewed."""
-        return self._parts.clock.now() - self._renewed_at >= self._lease_for * share
+        passed = self._parts.clock.monotonic() - self._renewed_at
+        return passed >= self._lease_for.total_seconds() * share
 
     def _heed_age(self) -> None:
         """Start nothing, then stop everything, when leases cannot be renewed."""

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from astro.core.clock import Clock, Ids
+from astro.core.clock import Ids
 from astro.core.policy import Budget, Limits
 from astro.core.protocols import Agent, Candidate, RetryPolicy, Router, Sandbox, Store
 from astro.core.task import Task
+from astro.engine.clock import EngineClock
 from astro.engine.slots import Slots
 from astro.engine.timers import Timers
 
@@ -45,7 +46,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     store: Store
-    clock: Clock
+    clock: EngineClock
     ids: Ids
     chance: random.Random
     router: Router

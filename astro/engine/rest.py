@@ -16,6 +16,7 @@ import anyio
 from astro.core.records import AbandonedRecord, Record, State
 from astro.decisions.states import derived
 from astro.engine.attempt import Attempt
+from astro.engine.timers import seconds_until
 
 if TYPE_CHECKING:
     from astro.engine.owned import OwnedRun
@@ -113,17 +114,22 @@ class Rest:
             over()
             attempt.seize()
 
-    async def wait_until(self, moment: datetime, identity: str) -> None:
-        """Return at a moment of the engine's clock."""
-        self._moments[identity] = moment
+    async def wait_for(self, identity: str) -> None:
+        """Return at the moment that a sleep or a failed attempt has set."""
+        self._moments[identity] = self._run.state.calls[identity].moment
         try:
             event = anyio.Event()
-            self._run.parts.timers.at(moment, event)
+            self._set_timer(identity, event)
             await event.wait()
         finally:
             self._moments.pop(identity, None)
 
-    async def answered(self, identity: str, deadline: datetime | None) -> None:
+    def _set_timer(self, identity: str, event: anyio.Event) -> None:
+        call = self._run.state.calls[identity]
+        parts = self._run.parts
+        parts.timers.after(seconds_until(call.moment, parts.clock.now(), since=call.set_at), event)
+
+    async def answered(self, identity: str) -> None:
         """Return when a question has its answer, or its deadline has passed."""
         call = self._run.state.calls[identity]
 
@@ -131,8 +137,8 @@ class Rest:
             return call.state is State.ASKED
 
         event = self._events.setdefault(identity, anyio.Event())
-        if deadline is not None:
-            self._run.parts.timers.at(deadline, event)
+        if call.moment is not None:
+            self._set_timer(identity, event)
         await event.wait()
         if asked():
             # An answer that was accepted beats a time-out that is not committed.

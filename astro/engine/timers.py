@@ -1,4 +1,4 @@
-"""Timers: one background task that wakes all who wait for a moment of the injected clock."""
+"""Timers: one background task that wakes all who wait for a time of the injected clock."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from astro.core.clock import Clock
 
 __all__ = ["Timers", "seconds_until"]
 
+_NAP = timedelta(minutes=1)
+_ROUNDING = 1e-7  # seconds that sums of floats may be off
+
 
 class Timers:
-    """Sets events when their moment has come."""
+    """Sets events when their time has come."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heap: list[tuple[datetime, int, anyio.Event]] = []
+        self._heap: list[tuple[float, int, anyio.Event]] = []
         self._numbers = count()
         self._changed = anyio.Event()
 
-    def at(self, moment: datetime, event: anyio.Event) -> None:
-        """Set the event at the moment, or at once if it has passed."""
-        if moment <= self._clock.now():
+    def after(self, seconds: float, event: anyio.Event) -> None:
+        """Set the event after a time, or at once if there is nothing to wait for."""
+        if seconds <= 0:
             event.set()
             return
-        heapq.heappush(self._heap, (moment, next(self._numbers), event))
+        due = self._clock.monotonic() + seconds
+        heapq.heappush(self._heap, (due, next(self._numbers), event))
         if self._heap[0][2] is event:
             self._changed.set()
 
@@ -37,8 +41,8 @@ class Timers:
         while True:
             self._changed = anyio.Event()
             await self._pause()
-            now = self._clock.now()
-            while self._heap and self._heap[0][0] <= now:
+            now = self._clock.monotonic()
+            while self._heap and self._heap[0][0] <= now + _ROUNDING:
                 heapq.heappop(self._heap)[2].set()
 
     async def _pause(self) -> None:
@@ -46,8 +50,10 @@ class Timers:
         if not self._heap:
             await self._changed.wait()
             return
-        # A clock that stands still in a test must not make this a busy loop.
-        left = max(self._heap[0][0] - self._clock.now(), timedelta(milliseconds=1))
+        left = timedelta(seconds=self._heap[0][0] - self._clock.monotonic())
+        # A clock that stands still in a test must not make this a busy loop, and a machine that
+        # was suspended must not sleep on for as long as it was away.
+        left = min(max(left, timedelta(milliseconds=1)), _NAP)
         async with anyio.create_task_group() as group:
 
             async def sleep() -> None:
@@ -59,6 +65,16 @@ class Timers:
             group.cancel_scope.cancel()
 
 
-def seconds_until(moment: datetime | None, now: datetime) -> float:
-    """Return the seconds until a moment, at least 0; infinity for None."""
-    return math.inf if moment is None else max((moment - now).total_seconds(), 0.0)
+def seconds_until(
+    moment: datetime | None, now: datetime, *, since: datetime | None = None
+) -> float:
+    """Return the seconds until a moment, at least 0; infinity for None.
+
+    Args:
+        since: When the moment was set. No wait is longer than it was meant to be then, should
+            this engine's time be behind that of the engine that set it.
+    """
+    if moment is None:
+        return math.inf
+    begun = now if since is None or now > since else since
+    return max((moment - begun).total_seconds(), 0.0)

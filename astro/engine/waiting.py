@@ -147,11 +147,9 @@ async def sleep(attempt: Attempt, identity: str, duration: timedelta | datetime)
         else:
             until = run.parts.clock.now() + duration
         run.journal.append(SleptRecord, call=identity, parent=attempt.call, until=until)
-    else:
-        until = memory.moment
     async with run.rest.resting(attempt, State.SLEEPING, identity):
         await run.journal.flush()
-        await run.rest.wait_until(until, identity)
+        await run.rest.wait_for(identity)
 
 
 async def ask_person(
@@ -182,7 +180,7 @@ async def ask_person(
     if memory.state is State.ASKED:
         async with run.rest.resting(attempt, State.ASKED, identity):
             await run.journal.flush()
-            await run.rest.answered(identity, memory.moment)
+            await run.rest.answered(identity)
             if memory.state is State.ASKED:
                 await _time_ran_out(attempt, identity, question)
     if memory.state is State.FAILED:

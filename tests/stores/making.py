@@ -39,6 +39,9 @@ class ManualClock:
     def now(self) -> datetime:
         return self._now
 
+    def monotonic(self) -> float:
+        return (self._now - BEGINNING).total_seconds()
+
     async def sleep(self, duration: timedelta, /) -> None:
         if duration <= timedelta():
             return

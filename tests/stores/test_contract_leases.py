@@ -173,10 +173,20 @@ async def test_renewing_returns_the_leases_that_are_left(
 async def test_claiming_what_was_not_released_counts_as_a_failure(
     store: Any, lease: Lease, clock: ManualClock
 ) -> None:
-    for failures in (1, 2, 3):
+    for failures, owner in enumerate((SLOW, FAST, SLOW), start=1):
         clock.advance(2 * MINUTE)
-        (lease,) = await claim(store, SLOW)
+        (lease,) = await claim(store, owner)
         assert lease.failures == failures
+
+
+async def test_an_owner_does_not_claim_its_own_lease_that_ran_out(
+    store: Any, lease: Lease, clock: ManualClock
+) -> None:
+    await store.create(TENANT, new_run(2))
+    clock.advance(2 * MINUTE)
+    assert [taken.run for taken in await claim(store)] == [run_id(2)]
+    assert lease.run in [kept.run for kept in await store.renew(FAST, duration=MINUTE)]
+    assert await claim(store, SLOW) == ()
 
 
 async def test_a_committed_entry_resets_the_count_of_failures(
@@ -282,11 +292,3 @@ async def test_a_finished_run_is_never_claimed(
 async def test_a_run_created_as_finished_is_never_claimed(store: Any) -> None:
     await store.create(TENANT, new_run(state=State.DONE))
     assert await claim(store) == ()
-
-
-async def test_an_owner_may_take_its_own_expired_run_again(
-    store: Any, lease: Lease, clock: ManualClock
-) -> None:
-    clock.advance(2 * MINUTE)
-    (again,) = await claim(store)
-    assert again == replace(lease, token=2, failures=1)

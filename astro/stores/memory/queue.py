@@ -18,7 +18,8 @@ from astro.stores.memory.kept import KeptRun, Phase
 __all__ = ["Queue"]
 
 _Timed: TypeAlias = list[tuple[datetime, int, KeptRun]]
-_Ready: TypeAlias = list[tuple[int, int, KeptRun]]
+_Entry: TypeAlias = tuple[int, int, KeptRun]
+_Ready: TypeAlias = list[_Entry]
 
 
 class Queue:
@@ -60,8 +61,12 @@ class Queue:
             if run.phase is Phase.RESTING and run.wake_at == wake_at:
                 self._make_ready(run)
 
-    def take(self, offers: Iterable[str], *, limit: int) -> list[KeptRun]:
-        """Remove and return ready runs; tenants take turns."""
+    def take(self, offers: Iterable[str], *, owner: str, limit: int) -> list[KeptRun]:
+        """Remove and return ready runs; tenants take turns.
+
+        Args:
+            owner: Who takes them; its own runs, whose leases ran out, it renews instead.
+        """
         tasks = [task for task in offers if task in self._ready]
         tenants = sorted({tenant for task in tasks for tenant in self._ready[task]})
         turn = bisect_right(tenants, self._last)
@@ -69,7 +74,7 @@ class Queue:
         taken: list[KeptRun] = []
         while turns and len(taken) < limit:
             tenant = turns.popleft()
-            run = self._take_one(tasks, tenant)
+            run = self._take_one(tasks, tenant, owner)
             if run is not None:
                 run.phase = Phase.HELD
                 taken.append(run)
@@ -89,16 +94,23 @@ class Queue:
         heap = self._ready[run.new.task].setdefault(run.tenant, [])
         heappush(heap, (-run.new.priority, run.number, run))
 
-    def _take_one(self, tasks: Iterable[str], tenant: str) -> KeptRun | None:
+    def _take_one(self, tasks: Iterable[str], tenant: str, owner: str) -> KeptRun | None:
         best: _Ready | None = None
+        own: list[tuple[_Ready, _Entry]] = []
         for task in tasks:
             heap = self._ready[task].get(tenant)
             if heap is None:
                 continue
-            while heap and heap[0][2].phase is not Phase.READY:
-                heappop(heap)
-            if not heap:
-                del self._ready[task][tenant]
-            elif best is None or heap[0][:2] < best[0][:2]:
+            while heap and (heap[0][2].phase is not Phase.READY or heap[0][2].owner == owner):
+                entry = heappop(heap)
+                if entry[2].phase is Phase.READY:
+                    own.append((heap, entry))
+            if heap and (best is None or heap[0][:2] < best[0][:2]):
                 best = heap
-        return None if best is None else heappop(best)[2]
+        found = None if best is None else heappop(best)[2]
+        for heap, entry in own:
+            heappush(heap, entry)
+        for task in tasks:
+            if not self._ready[task].get(tenant, True):
+                del self._ready[task][tenant]
+        return found

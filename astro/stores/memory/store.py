@@ -137,7 +137,7 @@ class MemoryStore:
         now = await self._begin()
         self._bell.mark()
         self._books.queue.advance(now)
-        runs = self._books.queue.take(offers, limit=limit)
+        runs = self._books.queue.take(offers, owner=owner, limit=limit)
         for run in runs:
             self._books.own(run, owner, now + duration)
         runs.sort(key=lambda run: (-run.new.priority, run.number))

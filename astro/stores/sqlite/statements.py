@@ -135,7 +135,7 @@ places as (
     from (select distinct task, tenant from turns where tenant is not null) t
     cross join runs r on r.number in (
         select number from runs where phase = 1 and task = t.task and tenant = t.tenant
-        order by priority desc, number limit :limit
+        and owner is not :owner order by priority desc, number limit :limit
     )
 )
 update runs set
