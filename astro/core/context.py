@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 from uuid import UUID
 
-from astro.core.policy import Retry
+from astro.core.policy import Budget, Retry
 from astro.core.task import Task
 
 if TYPE_CHECKING:
@@ -203,6 +203,7 @@ class Context(Protocol):
         deadline: timedelta | None = None,
         priority: int | None = None,
         detached: bool | None = None,
+        budget: Budget | None = None,
     ) -> Context:
         """Return a view whose next calls have another policy than their tasks."""
         ...

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ru
 
 import msgspec
 
+from astro.core.ledger import Usage
 from astro.core.messages import Message, Posted
 from astro.core.policy import Budget, Retry
 from astro.core.records import Entry, Record, State
@@ -153,6 +154,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
             has ended or does not exist.
         remember: Results for the cache.
         needs: What a parked run waits for; empty for all other states.
+        used: What the entries add to what the tenant has used of its budget.
+        reserved: Names of the run's reservations that go on; all others end. None changes none.
     """
 
     entries: tuple[Entry, ...]
@@ -163,6 +166,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     outgoing: tuple[tuple[str, Message], ...] = ()
     remember: tuple[Remembered, ...] = ()
     needs: Mapping[str, str] = msgspec.field(default_factory=dict)
+    used: Usage | None = None
+    reserved: tuple[str, ...] | None = None
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -551,7 +556,7 @@ class Run(Protocol[R_co]):
 
     async def answer(self, value: object, *, call: str | None = None, by: str = "") -> None: ...
 
-    async def fork(self, *, at: int | None = None) -> Run[R_co]: ...
+    async def fork(self, *, at: int | None = None, budget: Budget | None = None) -> Run[R_co]: ...
 
     async def diff(self, other: Any, /) -> Sequence[object]: ...
 

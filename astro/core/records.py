@@ -45,6 +45,7 @@ __all__ = [
     "PausedRecord",
     "Raw",
     "Record",
+    "ReservedRecord",
     "ResumedRecord",
     "SleptRecord",
     "SpentRecord",
@@ -165,10 +166,15 @@ class CreatedRecord(BaseRecord, frozen=True, kw_only=True, tag="created"):
 
 
 class OwnedRecord(BaseRecord, frozen=True, kw_only=True, tag="owned"):
-    """An engine took the run over, or took it up again."""
+    """An engine took the run over, or took it up again.
+
+    Attributes:
+        lost: Whether the owner before it did not release the run.
+    """
 
     owner: str
     token: int
+    lost: bool = False
 
 
 class StartedRecord(BaseRecord, frozen=True, kw_only=True, tag="started"):
@@ -295,6 +301,7 @@ class SpentRecord(BaseRecord, frozen=True, kw_only=True, tag="spent"):
     """A call used part of the run's budget."""
 
     call: str
+    parent: str = ""
     money: float = 0.0
     tokens: int = 0
 
@@ -305,6 +312,18 @@ class SpentRecord(BaseRecord, frozen=True, kw_only=True, tag="spent"):
                 f"Money {self.money} and tokens {self.tokens} cannot be spent.",
                 remedy="Spend finite amounts that are not negative.",
             )
+
+
+class ReservedRecord(BaseRecord, frozen=True, kw_only=True, tag="reserved"):
+    """Part of the budget around a call was put aside for an attempt at it, before it began.
+
+    Attributes:
+        budget: What the call may use; its money and tokens are what is put aside.
+    """
+
+    call: str
+    attempt: int
+    budget: Budget
 
 
 class ChildStartedRecord(BaseRecord, frozen=True, kw_only=True, tag="child_started"):
@@ -411,6 +430,7 @@ Record: TypeAlias = (
     | NotedRecord
     | EmittedRecord
     | SpentRecord
+    | ReservedRecord
     | ChildStartedRecord
     | ChildFinishedRecord
     | PausedRecord

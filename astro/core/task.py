@@ -18,7 +18,7 @@ import attrs
 from attrs.validators import and_, deep_iterable, ge, gt, instance_of, is_callable, optional
 
 from astro.core.errors import InvalidArgumentsError, NeedsAgentError, nearest
-from astro.core.policy import Effect, Priority, Retry, exception_classes
+from astro.core.policy import Budget, Effect, Priority, Retry, exception_classes
 from astro.core.signature import Signature, signature_of
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class Task(Generic[P, R_co]):
         effect: What it does to the world outside the store.
         raises: Exception classes that reach the caller as themselves.
         needs_agent: Whether only agents perform it.
+        budget: What one call may use, all that it asks for included; its money and tokens are
+            put aside before an attempt begins, and what is left is given back after it.
         aliases: Earlier names, kept so that unfinished runs go on.
         skip: How many parameters of `fn` come before the arguments.
         shape: The signature, where it is not that of `fn` (a workflow's inputs).
@@ -96,6 +98,7 @@ class Task(Generic[P, R_co]):
     raises: tuple[type[Exception], ...] = attrs.field(default=(), validator=exception_classes)
     needs_agent: bool = attrs.field(default=False, validator=instance_of(bool))
     aliases: tuple[str, ...] = attrs.field(default=(), validator=_TEXTS)
+    budget: Budget | None = attrs.field(default=None, validator=optional(instance_of(Budget)))
     skip: int = 1
     shape: Signature | None = None
 
@@ -139,6 +142,7 @@ def task(
     raises: tuple[type[Exception], ...] = (),
     needs_agent: bool = False,
     aliases: tuple[str, ...] = (),
+    budget: Budget | None = None,
 ) -> Callable[[Callable[Concatenate[Context, P], Coroutine[Any, Any, R]]], Task[P, R]]: ...
 
 

@@ -34,6 +34,7 @@ from astro.core.records import (
     ParkedRecord,
     PausedRecord,
     Record,
+    ReservedRecord,
     ResumedRecord,
     SleptRecord,
     SpentRecord,
@@ -43,6 +44,7 @@ from astro.core.records import (
     UndoingRecord,
     as_bytes,
 )
+from astro.decisions.spending import Scope, Spending
 
 __all__ = ["CallState", "RunState", "replay"]
 
@@ -91,7 +93,7 @@ class RunState(msgspec.Struct, eq=False):
         children: Identities by the identity of the call that asked for them, in order.
         undoable: Calls that have an undo, in the order in which they started.
         finished_runs: Child runs that have ended.
-        used_calls: Attempts dispatched so far.
+        spending: What is used and held of its budgets.
     """
 
     created: CreatedRecord | None = None
@@ -106,9 +108,7 @@ class RunState(msgspec.Struct, eq=False):
     undoing: dict[str, UndoingRecord] = msgspec.field(default_factory=dict)
     diverged: list[DivergedRecord] = msgspec.field(default_factory=list)
     owner: str = ""
-    used_calls: int = 0
-    used_money: float = 0.0
-    used_tokens: int = 0
+    spending: Spending = msgspec.field(default_factory=Spending)
     finished: FinishedRecord | None = None
 
     def apply(self, record: Record) -> None:
@@ -134,6 +134,14 @@ class RunState(msgspec.Struct, eq=False):
     def copies(self, record: Record) -> bool:
         """Return whether a record is a copy from the run that this one was forked from."""
         return self.created is not None and record.seq <= 1 + self.created.copied
+
+    def scope(self, call: str) -> Scope:
+        """Return the innermost scope of a budget that a call is part of."""
+        return self.spending.around(call, self._parent_of)
+
+    def _parent_of(self, call: str) -> str:
+        memory = self.calls.get(call)
+        return memory.parent if memory is not None else ""
 
     def _call(self, call: str, parent: str, task: str) -> CallState:
         """Return the state of a call, a new one if it is asked for the first time."""
@@ -186,6 +194,8 @@ def _created(state: RunState, record: CreatedRecord) -> None:
 
 def _owned(state: RunState, record: OwnedRecord) -> None:
     state.owner = record.owner
+    if record.lost:
+        state.spending.close_all()
 
 
 def _started(state: RunState, record: StartedRecord) -> None:
@@ -200,7 +210,8 @@ def _started(state: RunState, record: StartedRecord) -> None:
     call.effect = record.effect
     call.moment = None
     call.since = call.since or record.at
-    state.used_calls += 1
+    for scope in state.spending.outwards(state.scope(record.parent)):
+        scope.used_calls += 1
 
 
 def _succeeded(state: RunState, record: SucceededRecord) -> None:
@@ -208,6 +219,7 @@ def _succeeded(state: RunState, record: SucceededRecord) -> None:
     call.state = State.DONE
     call.result = as_bytes(record.result)
     call.blob = record.blob
+    state.spending.close(record.call)
 
 
 def _attempt_failed(state: RunState, record: AttemptFailedRecord) -> None:
@@ -215,18 +227,21 @@ def _attempt_failed(state: RunState, record: AttemptFailedRecord) -> None:
     call.state = State.SLEEPING
     call.failure = record.failure
     call.moment, call.set_at = record.retry_at, record.at
+    state.spending.close(record.call)
 
 
 def _failed(state: RunState, record: FailedRecord) -> None:
     call = state.calls[record.call]
     call.state = State.FAILED
     call.failure = record.failure
+    state.spending.close(record.call)
 
 
 def _abandoned(state: RunState, record: AbandonedRecord) -> None:
     call = state.calls.get(record.call)
     if call is not None:
         call.abandoned = True
+        state.spending.close(record.call)
 
 
 def _slept(state: RunState, record: SleptRecord) -> None:
@@ -259,8 +274,18 @@ def _emitted(state: RunState, record: EmittedRecord) -> None:
 
 
 def _spent(state: RunState, record: SpentRecord) -> None:
-    state.used_money += record.money
-    state.used_tokens += record.tokens
+    call = state._call(record.call, record.parent, "spend")
+    call.state = State.DONE
+    call.effect = Effect.READ.value  # another attempt of the task spends again
+    scope = state.scope(record.parent)
+    scope.used_money += record.money
+    scope.used_tokens += record.tokens
+
+
+def _reserved(state: RunState, record: ReservedRecord) -> None:
+    call = state.calls[record.call]
+    name = f"{record.call}#{record.attempt}"
+    state.spending.open(record.call, state.scope(call.parent), name=name, budget=record.budget)
 
 
 def _child_started(state: RunState, record: ChildStartedRecord) -> None:
@@ -325,6 +350,7 @@ _APPLY: Final[Mapping[type[Any], Callable[[RunState, Any], None]]] = {
     NotedRecord: _noted,
     EmittedRecord: _emitted,
     SpentRecord: _spent,
+    ReservedRecord: _reserved,
     ChildStartedRecord: _child_started,
     ChildFinishedRecord: _child_finished,
     PausedRecord: _paused,

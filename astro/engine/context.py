@@ -18,7 +18,7 @@ import msgspec
 from astro.core.codec import clean_text, codec_of, to_json
 from astro.core.context import ChildRun, MapsOver
 from astro.core.errors import SandboxUnavailableError
-from astro.core.policy import Retry
+from astro.core.policy import Budget, Retry
 from astro.core.records import EmittedRecord, NotedRecord, Raw
 from astro.core.signature import Bound
 from astro.core.task import Task, step_task
@@ -27,7 +27,7 @@ from astro.engine.identity import derive
 
 if TYPE_CHECKING:
     from astro.engine.attempt import Attempt
-    from astro.engine.execution import CallPolicy
+    from astro.engine.request import CallPolicy
 
 __all__ = ["LiveContext"]
 
@@ -212,7 +212,7 @@ class LiveContext:
 
     def _derived(self, what: str, name: str, size: int) -> bytes:
         attempt = self._attempt
-        return derive(what, attempt.run.seed, attempt.call, self._place, name, size=size)
+        return derive(what, attempt.run.created.seed, attempt.call, self._place, name, size=size)
 
     # --- Views -------------------------------------------------------------------------------
 
@@ -229,6 +229,7 @@ class LiveContext:
         deadline: timedelta | None = None,
         priority: int | None = None,
         detached: bool | None = None,
+        budget: Budget | None = None,
     ) -> LiveContext:
         said: dict[str, Any] = {
             "name": name,
@@ -237,6 +238,7 @@ class LiveContext:
             "deadline": deadline,
             "priority": priority,
             "detached": detached,
+            "budget": budget,
         }
         policy = msgspec.structs.replace(
             self._policy, **{key: value for key, value in said.items() if value is not None}

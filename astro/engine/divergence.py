@@ -19,8 +19,8 @@ from astro.core.records import DivergedRecord, State
 from astro.decisions.replay import RunState
 
 if TYPE_CHECKING:
-    from astro.engine.execution import Request
     from astro.engine.owned import OwnedRun
+    from astro.engine.request import Request
 
 __all__ = ["Divergence"]
 

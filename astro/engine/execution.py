@@ -7,11 +7,10 @@ cancels the call, and nothing outlives its parent.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import msgspec
 
 from astro.core.errors import (
     AstroError,
@@ -19,8 +18,8 @@ from astro.core.errors import (
     RunSuspended,
     TaskTimeoutError,
 )
-from astro.core.policy import Effect, Retry
-from astro.core.protocols import Call, Remembered
+from astro.core.policy import Effect
+from astro.core.protocols import Call, Choice, Remembered
 from astro.core.records import (
     AbandonedRecord,
     AttemptFailedRecord,
@@ -32,50 +31,22 @@ from astro.core.records import (
     SucceededRecord,
     as_json,
 )
-from astro.core.signature import Bound
 from astro.core.task import Task
-from astro.decisions.budget import require
 from astro.decisions.replay import CallState
 from astro.decisions.retrying import worth_retrying
 from astro.engine.attempt import Attempt
 from astro.engine.context import LiveContext
 from astro.engine.failures import failure_of, rebuilt
 from astro.engine.identity import derive
+from astro.engine.request import CallPolicy, Request
 from astro.engine.timers import seconds_until
 
 if TYPE_CHECKING:
     from astro.engine.owned import OwnedRun
 
-__all__ = ["CallPolicy", "Request", "ask", "perform", "recalled"]
+__all__ = ["ask", "perform", "recalled"]
 
 _UNGUARDED = frozenset({Effect.READ, Effect.WRITE})
-
-
-class CallPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What `ctx.options` said about the calls of a view; None leaves it to the task."""
-
-    name: str | None = None
-    retry: Retry | None = None
-    timeout: timedelta | None = None
-    deadline: timedelta | None = None
-    priority: int | None = None
-    detached: bool | None = None
-
-
-class Request(msgspec.Struct, frozen=True):
-    """A call as it was asked for."""
-
-    task: Task[..., Any]
-    bound: Bound
-    id: str
-    parent: str
-    place: str
-    policy: CallPolicy
-    undoes: bool = False
-
-    @property
-    def retry(self) -> Retry:
-        return self.policy.retry or self.task.retry
 
 
 async def ask(parent: Attempt, request: Request) -> Any:
@@ -162,22 +133,13 @@ async def _attempt(
         await run.gate(undoing=request.undoes)
     number, resumed = _number(memory)
     end = _own_end(run, request, memory)
-    performer = ""
-    try:
-        if not request.undoes:
-            require(run.budget, run.state)
-        choice = await run.route(request, failed)
-        performer = choice.name
-    except BudgetExceededError as error:
-        return _given_up(run, request, number, error)
+    choice = await run.route(request, failed)
+    performer = choice.name
     attempt = _new_attempt(run, request, parent, number, end, performer)
     await attempt.begin()
     failure: Exception | None = None
     try:
-        if not resumed:
-            _record_start(run, request, number, choice.name, choice.reason)
-            if request.task.effect not in _UNGUARDED:
-                await run.journal.flush()
+        await _dispatch(run, request, number, choice, resumed=resumed)
         if end is None:  # limits from above are enforced above
             raw, value = await _run(run, request, attempt, performer)
         else:
@@ -231,7 +193,7 @@ def _priority(run: OwnedRun, request: Request, parent: Attempt | None) -> int:
 def _own_end(run: OwnedRun, request: Request, memory: CallState | None) -> datetime | None:
     """Return when the attempt is given up by its own timeout or its call's deadline."""
     timeout = request.policy.timeout or request.task.timeout
-    lasting = request.policy.deadline or request.task.deadline
+    lasting = request.lasting
     if timeout is None and lasting is None:
         return None
     now = run.parts.clock.now()
@@ -240,6 +202,34 @@ def _own_end(run: OwnedRun, request: Request, memory: CallState | None) -> datet
         begun = memory.since if memory is not None and memory.since is not None else now
         moments.append(min(begun, now) + lasting)
     return min(moments)
+
+
+async def _dispatch(
+    run: OwnedRun, request: Request, number: int, choice: Choice, *, resumed: bool
+) -> None:
+    """Record the beginning of an attempt, once the budgets allow it.
+
+    Raises:
+        BudgetExceededError: One of them does not; the attempt is recorded nevertheless, so that
+            the call has a beginning to fail from.
+    """
+    reservation, budget, refused = "", None, None
+    try:
+        if not request.undoes:
+            if run.parts.budgets:
+                reservation = await run.purse.reserve(request, number, resumed=resumed)
+            budget = run.purse.require(request)
+    except BudgetExceededError as error:
+        refused = error
+    if not resumed:
+        _record_start(run, request, number, choice.name, choice.reason)
+    if budget is not None:
+        run.purse.put_aside(request, number, budget)
+    run.purse.recorded(reservation)
+    if refused is not None:
+        raise refused
+    if budget is not None or (not resumed and request.task.effect not in _UNGUARDED):
+        await run.journal.flush()
 
 
 def _record_start(run: OwnedRun, request: Request, number: int, agent: str, reason: str) -> None:
@@ -348,7 +338,7 @@ async def _failed(
     if delay is None:
         return failure
     retry_at = run.parts.clock.now() + delay
-    lasting = request.policy.deadline or request.task.deadline
+    lasting = request.lasting
     since = memory.since if memory is not None else None
     if lasting is not None and since is not None and retry_at >= since + lasting:
         return failure
@@ -357,13 +347,6 @@ async def _failed(
     )
     await run.journal.flush()
     return _AGAIN
-
-
-def _given_up(run: OwnedRun, request: Request, number: int, error: Exception) -> Failure:
-    """Record an attempt that may not begin, so that the call has a beginning to fail from."""
-    if request.id not in run.state.calls:
-        _record_start(run, request, number, "", "")
-    return failure_of(error, attempts=number, retryable=False)
 
 
 async def _cached(run: OwnedRun, request: Request) -> tuple[Any] | None:

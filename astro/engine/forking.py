@@ -11,6 +11,7 @@ from datetime import datetime
 
 import msgspec
 
+from astro.core.policy import Budget
 from astro.core.protocols import NewRun
 from astro.core.records import (
     GENESIS,
@@ -34,11 +35,20 @@ from astro.decisions.replay import RunState, replay
 __all__ = ["forked"]
 
 
-def forked(records: Sequence[Record], *, source: str, at: int, id: str, now: datetime) -> NewRun:
+def forked(
+    records: Sequence[Record],
+    *,
+    source: str,
+    at: int,
+    id: str,
+    now: datetime,
+    budget: Budget | None = None,
+) -> NewRun:
     """Return the run that continues after record `at` of another one.
 
     Args:
         records: All records of the source, from the first.
+        budget: Of the new run, if it is another one; what is copied counts against it.
     """
     before = [record for record in records if record.seq <= at]
     state = replay(before)
@@ -46,15 +56,15 @@ def forked(records: Sequence[Record], *, source: str, at: int, id: str, now: dat
     assert created is not None  # the first record of every journal
     kept = [record for record in before if _settled(record, state, now)]
     first = msgspec.structs.replace(
-        created, at=now, key=None, parent=None, source=source, copied=len(kept)
+        created,
+        at=now,
+        key=None,
+        parent=None,
+        source=source,
+        copied=len(kept),
+        budget=budget or created.budget,
     )
-    entries: list[Entry] = []
-    head = GENESIS
-    for seq, record in enumerate([first, *kept], start=1):
-        copy = msgspec.structs.replace(record, seq=seq)
-        entry = encode_record(copy, tenant=created.tenant, run=id, token=0, head=head)
-        head = entry.hash
-        entries.append(entry)
+    entries = _chained([first, *kept], tenant=created.tenant, run=id)
     return NewRun(
         id=id,
         task=created.task,
@@ -66,6 +76,18 @@ def forked(records: Sequence[Record], *, source: str, at: int, id: str, now: dat
         source=source,
         created_at=now,
     )
+
+
+def _chained(records: Sequence[Record], *, tenant: str, run: str) -> list[Entry]:
+    """Return records as the first entries of a run."""
+    entries: list[Entry] = []
+    head = GENESIS
+    for seq, record in enumerate(records, start=1):
+        copy = msgspec.structs.replace(record, seq=seq)
+        entry = encode_record(copy, tenant=tenant, run=run, token=0, head=head)
+        head = entry.hash
+        entries.append(entry)
+    return entries
 
 
 def _settled(record: Record, state: RunState, now: datetime) -> bool:

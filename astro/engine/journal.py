@@ -20,6 +20,7 @@ import msgspec
 
 from astro.core.clock import Clock
 from astro.core.errors import RunSuspended
+from astro.core.ledger import Usage
 from astro.core.messages import Message
 from astro.core.protocols import Commit, Lease, NewRun, Remembered, Store
 from astro.core.records import Entry, Record, State, decode_entries, encode_record, verify
@@ -60,6 +61,7 @@ class Journal:
         condition: Callable[[], State],
         committed: Callable[[Sequence[Record]], None],
         broken: Callable[[Exception], None],
+        movement: Callable[[], tuple[Usage | None, tuple[str, ...] | None]],
     ) -> None:
         self._store = store
         self.lease = lease
@@ -68,6 +70,7 @@ class Journal:
         self._condition = condition
         self._committed = committed
         self._broken = broken
+        self._movement = movement
         self._pending: list[Record] = []
         self._extras = _Extras()
         self._unknown: tuple[Commit, list[Record]] | None = None
@@ -147,13 +150,17 @@ class Journal:
             self._unknown = None
             self._committed(records)
         except Exception as error:
-            self.error = error
-            self._broken(error)
+            self.fail(error)
         finally:
             self._flying = False
             if self._landed is not None:
                 self._landed.set()
                 self._landed = None
+
+    def fail(self, error: Exception) -> None:
+        """Commit nothing any more."""
+        self.error = error
+        self._broken(error)
 
     def _load(self) -> tuple[Commit, list[Record]]:
         records, self._pending = self._pending, []
@@ -167,6 +174,7 @@ class Journal:
             )
             head = entry.hash
             entries.append(entry)
+        used, reserved = self._movement()
         commit = Commit(
             entries=tuple(entries),
             state=self._condition(),
@@ -176,6 +184,8 @@ class Journal:
             outgoing=tuple(extras.outgoing),
             remember=tuple(extras.remember),
             needs=self.state.needs,
+            used=used,
+            reserved=reserved,
         )
         return commit, records
 

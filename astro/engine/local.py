@@ -19,7 +19,12 @@ import anyio
 
 from astro import engine
 from astro.core.clock import Clock, Ids, SystemClock, SystemIds, system_random
-from astro.core.errors import EngineClosedError, StoreUnavailableError
+from astro.core.errors import (
+    EngineClosedError,
+    InvalidArgumentsError,
+    StoreUnavailableError,
+)
+from astro.core.ledger import Ledger
 from astro.core.messages import ResumeMessage
 from astro.core.policy import Budget, Limits, RunOptions
 from astro.core.protocols import Agent, Composition, Observer, RetryPolicy, Router, RunQuery, Store
@@ -109,6 +114,7 @@ class LocalEngine(Verbs):
             performers=self._catalog.performers,
             blob_size=blob_size,
             idle_for=idle_for,
+            ledger=store if isinstance(store, Ledger) else None,
         )
         # A restarted engine of the same name is another owner: its leases are not yet its own.
         self.name = f"{name or os.getpid()}-{ids.new()[-12:]}"
@@ -146,6 +152,7 @@ class LocalEngine(Verbs):
                 gone=self._gone,
             )
             await self._ownership.adopt_time()
+            await self._parts.learn_budgets()
             work = (self._parts.timers.run, self._ownership.heartbeat, self._ownership.keep)
             for part in (*work, self._ownership.run, self._observers.run):
                 self._supervisor.spawn(part)
@@ -217,6 +224,20 @@ class LocalEngine(Verbs):
     def parts(self) -> Parts:
         """What the rooms of this engine share."""
         return self._parts
+
+    @property
+    def ledger(self) -> Ledger:
+        """The part of the store that keeps the budgets of tenants.
+
+        Raises:
+            InvalidArgumentsError: The store has none.
+        """
+        if self._parts.ledger is None:
+            raise InvalidArgumentsError(
+                f"{type(self.store).__name__} keeps no budgets of tenants.",
+                remedy="Use a store that implements astro.core.ledger.Ledger.",
+            )
+        return self._parts.ledger
 
     def new_id(self) -> str:
         """Return an id for a run."""

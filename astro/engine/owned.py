@@ -36,10 +36,11 @@ from astro.decisions.replay import CallState, RunState
 from astro.engine import execution, mail, undoing
 from astro.engine.attempt import Attempt, performing
 from astro.engine.divergence import Divergence
-from astro.engine.execution import CallPolicy, Request
 from astro.engine.failures import failure_of
 from astro.engine.journal import Journal, read_state
 from astro.engine.parts import Parts
+from astro.engine.purse import Purse
+from astro.engine.request import CallPolicy, Request
 from astro.engine.rest import Rest
 from astro.engine.timers import seconds_until
 
@@ -99,6 +100,7 @@ class OwnedRun:
         self._scope = anyio.CancelScope()
         self._expired = False
         self.journal: Journal
+        self.purse: Purse
 
     # --- What the run is ---------------------------------------------------------------------
 
@@ -106,10 +108,6 @@ class OwnedRun:
     def created(self) -> CreatedRecord:
         assert self.state.created is not None  # the first record of every journal
         return self.state.created
-
-    @property
-    def seed(self) -> str:
-        return self.created.seed
 
     @property
     def priority(self) -> int:
@@ -183,10 +181,13 @@ class OwnedRun:
             condition=self.condition,
             committed=self._saw,
             broken=self._broken,
+            movement=lambda: self.purse.movement(),
         )
         self.state = state
+        self.purse = Purse(self)
         self.journal.closed = self.closed
-        self.journal.append(OwnedRecord, owner=self.lease.owner, token=self.lease.token)
+        lost = self.lease.failures > 0
+        self.journal.append(OwnedRecord, owner=self.lease.owner, token=self.lease.token, lost=lost)
 
     async def _perform(self) -> None:
         """Perform the root call within the run's deadline."""

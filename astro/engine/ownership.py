@@ -182,6 +182,7 @@ class Ownership:
             held = dict(self.owned)
             try:
                 renewed = await self._parts.store.renew(self._owner, duration=self._lease_for)
+                await self._parts.learn_budgets()
             except StoreError as error:
                 self._unwell(error)
                 continue

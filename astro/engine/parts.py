@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from astro.core.clock import Ids
+from astro.core.ledger import Ledger
 from astro.core.policy import Budget, Limits
 from astro.core.protocols import Agent, Candidate, RetryPolicy, Router, Sandbox, Store
 from astro.core.task import Task
@@ -41,6 +42,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         tasks: By name and by alias.
+        ledger: The store, if it keeps the budgets of tenants.
+        budgets: Of the tenants that have one, as far as this engine knows.
         performers: By task name, in the order they were given.
         blob_size: Bytes from which a result is stored beside the journal.
     """
@@ -60,6 +63,15 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     performers: Mapping[str, tuple[Performer, ...]]
     blob_size: int
     idle_for: timedelta
+    ledger: Ledger | None
+    budgets: dict[str, Budget] = msgspec.field(default_factory=dict)
+
+    async def learn_budgets(self) -> None:
+        """Ask the store which tenants have a budget."""
+        if self.ledger is not None:
+            found = await self.ledger.budgets()
+            self.budgets.clear()
+            self.budgets.update(found)
 
     def candidates(self, task: Task[..., Any], failed: Mapping[str, int]) -> list[Candidate]:
         """Return who could perform a call, with what the engine knows of each."""

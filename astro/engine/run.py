@@ -14,6 +14,7 @@ import anyio
 from astro import drawing
 from astro.core.codec import Codec
 from astro.core.errors import RunCancelledError, RunFailedError, WaitingForAncestorError
+from astro.core.policy import Budget
 from astro.core.protocols import RunSummary
 from astro.core.records import FinishedRecord, Record, State, as_bytes, decode_entries
 from astro.decisions.compare import Difference, diff, explain
@@ -208,13 +209,14 @@ class RunHandle(Generic[R_co]):
         """Answer a question of the run; see `posting.answer`."""
         await posting.answer(self._engine.store, self.tenant, self.id, value, call=call, by=by)
 
-    async def fork(self, *, at: int | None = None) -> RunHandle[R_co]:
+    async def fork(self, *, at: int | None = None, budget: Budget | None = None) -> RunHandle[R_co]:
         """Start a run that remembers what this one had committed.
 
         Calls that were in flight at that point happen again, with new keys.
 
         Args:
             at: Sequence number of the last record that counts; None means all.
+            budget: Of the new run, instead of this one's; what it remembers counts against it.
         """
         records = await self._records()
         run = forked(
@@ -223,6 +225,7 @@ class RunHandle(Generic[R_co]):
             at=at or len(records),
             id=self._engine.new_id(),
             now=self._engine.now(),
+            budget=budget,
         )
         await self._engine.store.create(self.tenant, run)
         return RunHandle(

@@ -14,7 +14,8 @@ from astro.core.records import State, UndoingRecord
 from astro.core.signature import Bound
 from astro.core.task import Task
 from astro.decisions.replay import CallState, RunState
-from astro.engine.execution import CallPolicy, Request, perform
+from astro.engine.execution import perform
+from astro.engine.request import CallPolicy, Request
 
 if TYPE_CHECKING:
     from astro.engine.owned import OwnedRun

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 import attrs
 
 from astro.core.codec import clean_text, codec_of
-from astro.core.errors import UnknownTaskError
+from astro.core.errors import InvalidArgumentsError, UnknownTaskError
+from astro.core.ledger import Account
 from astro.core.policy import Budget, RunOptions
 from astro.core.protocols import Composition, Page, RunQuery, RunSummary
 from astro.core.records import State
@@ -130,6 +131,27 @@ class Verbs:
         )
         found: Page[RunSummary] = await self._engine.store.runs(self._said.tenant, query)
         return found
+
+    async def allow(self, budget: Budget | None) -> None:
+        """Let the tenant use a budget from now on, all its runs together; None lifts it.
+
+        What was used before is forgotten. Other engines on the store heed it within a third of
+        their lease.
+
+        Raises:
+            InvalidArgumentsError: The budget limits time, or the store keeps none.
+        """
+        engine = self._engine
+        if budget is not None and budget.time is not None:
+            raise InvalidArgumentsError(
+                "A tenant's budget cannot limit time.", remedy="Give each run a deadline instead."
+            )
+        await engine.ledger.allow(self._said.tenant, budget)
+        await engine.parts.learn_budgets()
+
+    async def account(self) -> Account | None:
+        """Return the tenant's budget, and what is used and reserved of it."""
+        return await self._engine.ledger.account(self._said.tenant)
 
     def options(
         self,

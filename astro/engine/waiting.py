@@ -36,14 +36,14 @@ from astro.core.records import (
 )
 from astro.core.signature import Bound
 from astro.core.task import Task
-from astro.decisions.budget import require
+from astro.decisions.budget import require_within
 from astro.engine.creation import new_run
 from astro.engine.failures import failure_of, rebuilt
 from astro.engine.identity import derive
 
 if TYPE_CHECKING:
     from astro.engine.attempt import Attempt
-    from astro.engine.execution import CallPolicy
+    from astro.engine.request import CallPolicy
 
 __all__ = ["LiveChild", "ask_person", "fan_out", "sleep", "spend", "start_child"]
 
@@ -210,10 +210,13 @@ async def _time_ran_out(attempt: Attempt, identity: str, question: str) -> None:
 async def spend(attempt: Attempt, identity: str, money: float, tokens: int) -> None:
     """Record what was used, then say so if it was too much."""
     run = attempt.run
-    if identity not in run.state.calls:
-        run.journal.append(SpentRecord, call=identity, money=money, tokens=tokens)
+    memory = run.state.calls.get(identity)
+    if memory is None or memory.state is not State.DONE:
+        run.journal.append(
+            SpentRecord, call=identity, parent=attempt.call, money=money, tokens=tokens
+        )
         await run.journal.flush()
-    require(run.budget, run.state)
+    require_within(run.state.spending.outwards(run.state.scope(attempt.call)), run.budget)
 
 
 class LiveChild:
@@ -259,6 +262,7 @@ async def start_child(
         key=identity,
         priority=policy.priority or attempt.priority,
         deadline=attempt.deadline,
+        budget=policy.budget,
     )
     origin = (run.id, identity)
     run.journal.create(new_run(run.parts, said, task, bound, id=child, parent=origin))

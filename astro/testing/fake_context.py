@@ -41,8 +41,8 @@ from astro.core.errors import (
 from astro.core.policy import Budget, Retry
 from astro.core.signature import Bound
 from astro.core.task import Task, step_task
-from astro.decisions.budget import require
-from astro.decisions.replay import RunState
+from astro.decisions.budget import require_within
+from astro.decisions.spending import Scope
 from astro.engine.failures import failure_of, rebuilt
 
 __all__ = ["FakeCall", "FakeContext", "FakeRun"]
@@ -295,7 +295,7 @@ class FakeContext:
         world = self._world
         world.money += money
         world.tokens += tokens
-        require(self._budget, RunState(used_money=world.money, used_tokens=world.tokens))
+        require_within([Scope(used_money=world.money, used_tokens=world.tokens)], self._budget)
 
     # --- Chance ------------------------------------------------------------------------------
 
@@ -323,6 +323,7 @@ class FakeContext:
         deadline: timedelta | None = None,
         priority: int | None = None,
         detached: bool | None = None,
+        budget: Budget | None = None,
     ) -> FakeContext:
         return self._view(name=name or self._name)
 

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from astro import JournalCorruptError, State
+from astro import Budget, JournalCorruptError, State
 from astro.core.records import (
     AbandonedRecord,
     AnsweredRecord,
@@ -29,6 +29,7 @@ from astro.core.records import (
     ParkedRecord,
     PausedRecord,
     Raw,
+    ReservedRecord,
     ResumedRecord,
     SleptRecord,
     SpentRecord,
@@ -58,6 +59,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.state = RunState()
         self.before: dict[str, tuple[int, State]] = {}
         self.committed: dict[tuple[str, int], bytes | None] = {}
+        self.used = (0.0, 0)
         self.names = 0
 
     def record(self, kind: type[Any], /, **fields: Any) -> None:
@@ -121,10 +123,19 @@ class JournalMachine(RuleBasedStateMachine):
         }[kind]
         self.record(kind, call=self.new_name("t"), parent=self.any_parent(data), **fields)
 
-    @precondition(lambda self: self.live)
-    @rule(money=st.floats(0, 9), tokens=st.integers(0, 9))
-    def spend(self, money: float, tokens: int) -> None:
-        self.record(SpentRecord, call="x", money=money, tokens=tokens)
+    @precondition(lambda self: self.live and self.calls(State.RUNNING))
+    @rule(data=st.data(), money=st.floats(0, 9), tokens=st.integers(0, 9))
+    def spend(self, data: st.DataObject, money: float, tokens: int) -> None:
+        amounts = {"money": money, "tokens": tokens}
+        parent = self.any_parent(data)
+        self.record(SpentRecord, call=self.new_name("p"), parent=parent, **amounts)
+
+    @precondition(lambda self: self.live and self.calls(State.RUNNING))
+    @rule(data=st.data(), money=st.floats(0, 9), tokens=st.integers(0, 9))
+    def reserve(self, data: st.DataObject, money: float, tokens: int) -> None:
+        call = data.draw(st.sampled_from(self.calls(State.RUNNING)))
+        budget = Budget(money=money, tokens=tokens)
+        self.record(ReservedRecord, call=call.id, attempt=call.attempt, budget=budget)
 
     # --- How calls end -------------------------------------------------------------------------
 
@@ -183,6 +194,7 @@ class JournalMachine(RuleBasedStateMachine):
             (CancelRequestedRecord, {"reason": "enough"}),
             (ParkedRecord, {"needs": {"task": "greet"}}),
             (OwnedRecord, {"owner": self.new_name("engine"), "token": self.names + 1}),
+            (OwnedRecord, {"owner": "heir", "token": self.names + 1, "lost": True}),
         ]
         kind, fields = data.draw(st.sampled_from(kinds))
         self.record(kind, **fields)
@@ -237,8 +249,27 @@ class JournalMachine(RuleBasedStateMachine):
     @invariant()
     def what_is_used_never_shrinks(self) -> None:
         starts = sum(isinstance(record, StartedRecord) for record in self.records)
-        assert self.state.used_calls == starts
-        assert self.state.used_money >= 0
+        run = self.state.spending.run
+        assert run.used_calls == starts
+        assert run.used_money >= self.used[0]
+        assert run.used_tokens >= self.used[1]
+        self.used = (run.used_money, run.used_tokens)
+
+    @invariant()
+    def what_is_held_covers_all_that_was_spent(self) -> None:
+        spent = [record for record in self.records if isinstance(record, SpentRecord)]
+        run = self.state.spending.run
+        assert run.held_tokens >= sum(record.tokens for record in spent)
+        assert run.held_money >= sum(record.money for record in spent) * (1 - 1e-9)
+
+    @invariant()
+    def open_scopes_form_one_tree(self) -> None:
+        found, todo = [], [self.state.spending.run]
+        while todo:
+            scope = todo.pop()
+            found += scope.below
+            todo += scope.below.values()
+        assert sorted(found) == sorted(self.state.spending.opened)
 
     def teardown(self) -> None:
         """The live fold is the fold of what was stored, and the chain holds."""

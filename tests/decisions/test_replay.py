@@ -107,7 +107,7 @@ def test_a_call_that_started_is_running_and_belongs_to_its_parent() -> None:
     call = state.calls["a"]
     assert (call.state, call.attempt, call.effect) == (State.RUNNING, 1, "spend")
     assert state.children == {"root": ["a"]}
-    assert state.used_calls == 2
+    assert state.spending.run.used_calls == 2
 
 
 def test_a_call_that_succeeded_has_its_result() -> None:
@@ -174,8 +174,8 @@ def test_what_was_spent_adds_up(amounts: list[tuple[float, int]]) -> None:
     story = created()
     for money, tokens in amounts:
         story(SpentRecord, call="c", money=money, tokens=tokens)
-    assert story.state.used_money == sum(money for money, _ in amounts)
-    assert story.state.used_tokens == sum(tokens for _, tokens in amounts)
+    assert story.state.spending.run.used_money == sum(money for money, _ in amounts)
+    assert story.state.spending.run.used_tokens == sum(tokens for _, tokens in amounts)
 
 
 def test_a_child_run_is_a_call_that_knows_the_runs_id() -> None:

@@ -258,7 +258,7 @@ async def test_a_budget_that_is_used_up_raises_as_in_an_engine() -> None:
     ctx = FakeContext(budget=Budget(tokens=10))
     await ctx.spend(tokens=9)
     with pytest.raises(BudgetExceededError, match="tokens"):
-        await ctx.spend(tokens=1)
+        await ctx.spend(tokens=2)
 
 
 async def test_each_call_has_a_key_of_its_own() -> None:

@@ -14,6 +14,7 @@ from astro.core.messages import Message, Posted
 from astro.core.protocols import Commit, NewRun, StoreCheck
 from astro.core.records import verify
 from astro.stores.admission import blobs_named
+from astro.stores.memory.accounts import Accounts
 from astro.stores.memory.kept import KeptRun, Phase
 from astro.stores.memory.queue import Queue
 
@@ -29,6 +30,7 @@ class Books:
         mail: The run of each unread message, oldest message first.
         results: Result and expiry, by tenant and key.
         blobs: Content and time of the last put, by tenant and name.
+        accounts: What tenants may use, and use.
     """
 
     def __init__(self) -> None:
@@ -37,6 +39,7 @@ class Books:
         self.mail: dict[int, KeptRun] = {}
         self.results: dict[tuple[str, str], tuple[bytes, datetime]] = {}
         self.blobs: dict[tuple[str, str], tuple[bytes, datetime]] = {}
+        self.accounts = Accounts()
         self._runs: dict[tuple[str, str], KeptRun] = {}
         self._listed: defaultdict[str, dict[int, KeptRun]] = defaultdict(dict)
         self._keys: dict[tuple[str, str, str], tuple[str, str]] = {}
@@ -146,6 +149,10 @@ class Books:
             self.send(run.tenant, target, message, now)
         for result in commit.remember:
             self.results[run.tenant, result.key] = (result.result, result.until)
+        if commit.used is not None:
+            self.accounts.charge(run.tenant, commit.used)
+        if commit.reserved is not None or commit.state.terminal:
+            self.accounts.keep(run.tenant, run.number, commit.reserved or ())
         if commit.state.terminal:
             self._end(run)
         else:

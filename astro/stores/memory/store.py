@@ -6,7 +6,7 @@ be opened again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -22,7 +22,9 @@ from astro.core.errors import (
     StoreClosedError,
     StoreError,
 )
+from astro.core.ledger import Account, Usage
 from astro.core.messages import Message, Posted
+from astro.core.policy import Budget
 from astro.core.protocols import (
     Claimed,
     Commit,
@@ -265,6 +267,38 @@ class MemoryStore:
         if found is None:
             raise RunNotFoundError(digest)
         return found[0]
+
+    # --- Budgets of tenants ------------------------------------------------------------------
+
+    async def allow(self, tenant: str, budget: Budget | None, /) -> None:
+        """Let a tenant use a budget from now on, or anything; what it used before is forgotten."""
+        admit_names(tenant)
+        await self._begin()
+        self._books.accounts.allow(tenant, budget)
+
+    async def account(self, tenant: str, /) -> Account | None:
+        """Return a tenant's budget and what became of it, or None if it has none."""
+        await self._begin()
+        return self._books.accounts.account(tenant)
+
+    async def budgets(self) -> Mapping[str, Budget]:
+        """Return the budgets of all tenants that have one."""
+        await self._begin()
+        return dict(self._books.accounts.budgets)
+
+    async def reserve(self, lease: Lease, name: str, amount: Usage, /) -> None:
+        """Put something of a tenant's budget aside, until a commit of the run leaves it out.
+
+        Raises:
+            BudgetExceededError: There is not so much left.
+            LeaseLostError: A newer token exists.
+        """
+        admit_names(name)
+        await self._begin()
+        run = self._books.find(lease.tenant, lease.run)
+        if run is None or run.ended or run.token != lease.token:
+            raise LeaseLostError(lease.owner, lease.run)
+        self._books.accounts.reserve(run.tenant, run.number, name, amount)
 
     # --- Maintenance -------------------------------------------------------------------------
 

@@ -9,13 +9,16 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
+from astro.core.ledger import Account, Usage
 from astro.core.messages import Message, Posted, decode_message, encode_message
+from astro.core.policy import Budget
 from astro.core.protocols import Commit, Lease, NewRun, RunSummary
 from astro.core.records import Entry, State
 from astro.stores.admission import blobs_named
 
 __all__ = [
     "Row",
+    "account_of",
     "as_json",
     "as_parameters",
     "commit_row",
@@ -95,8 +98,10 @@ def size_of(row: Row) -> int:
 
 def _extras(commit: Commit) -> Raw | None:
     refs = blobs_named(commit.entries)
-    if not (commit.consumed or commit.create or commit.outgoing or commit.remember or refs):
+    few = commit.consumed or commit.create or commit.outgoing or commit.remember
+    if not few and not refs and commit.used is None and commit.reserved is None:
         return None
+    used = commit.used
     # Flat: all rows of a list in one array.
     extras = {
         "consumed": commit.consumed,
@@ -110,6 +115,9 @@ def _extras(commit: Commit) -> Raw | None:
             for cell in (result.key, result.result.decode(), micros(result.until))
         ],
         "refs": sorted(refs),
+        "used": [] if used is None else [float(used.money), used.tokens, used.calls],
+        # An empty name is that of no reservation: it says that those not named end.
+        "reserved": [] if commit.reserved is None else ["", *commit.reserved],
     }
     return Raw(_ENCODER.encode(extras))
 
@@ -161,6 +169,16 @@ def _message(message: Message) -> Row:
 def release_row(lease: Lease, wake_at: datetime | None) -> Row:
     """Return a release as a row of the statement that releases leases."""
     return lease.tenant, lease.run, lease.token, _micros(wake_at)
+
+
+def account_of(row: Sequence[Any], reserved: Sequence[Any]) -> Account:
+    """Return the account of a row, and of the sums of its reservations."""
+    _, money, tokens, calls, used_money, used_tokens, used_calls = row
+    return Account(
+        budget=Budget(money=money, tokens=tokens, calls=calls),
+        used=Usage(money=used_money, tokens=used_tokens, calls=used_calls),
+        reserved=Usage(**dict(zip(("money", "tokens", "calls"), reserved, strict=False))),
+    )
 
 
 def lease_of(row: Sequence[Any], owner: str) -> Lease:

@@ -115,6 +115,28 @@ create table blob_refs (
     primary key (tenant, hash, run)
 ) strict, without rowid;
 create index blob_refs_by_run on blob_refs (run);
+
+create table accounts (
+    tenant text primary key,
+    money real,
+    tokens integer,
+    calls integer,
+    used_money real not null default 0,
+    used_tokens integer not null default 0,
+    used_calls integer not null default 0
+) strict, without rowid;
+
+create table reservations (
+    run integer not null,
+    name text not null,
+    token integer not null,
+    tenant text not null,
+    money real not null,
+    tokens integer not null,
+    calls integer not null,
+    primary key (run, name)
+) strict, without rowid;
+create index reservations_by_tenant on reservations (tenant);
 """
 
 
@@ -220,6 +242,7 @@ create trigger committing_1_insert instead of insert on committing_1 begin
         where new.ended and number = new.run;
     update inbox set read = 1 where new.ended and run = new.run and read = 0;
     delete from inbox where new.ended and run = new.run and read = 1 and once is null;
+    delete from reservations where new.ended and run = new.run;
 end;
 """
 
@@ -244,6 +267,13 @@ when new.extras is not null begin
         select new.tenant, c0, c1, c2 from ({_rows("remember", 3)});
     insert or ignore into blob_refs
         select new.tenant, value, new.run from json_each(new.extras, '$.refs');
+    update accounts set
+        used_money = used_money + u.c0, used_tokens = used_tokens + u.c1,
+        used_calls = used_calls + u.c2
+    from ({_rows("used", 3)}) u where tenant = new.tenant;
+    delete from reservations where run = new.run
+        and exists (select 1 from json_each(new.extras, '$.reserved'))
+        and name not in (select value from json_each(new.extras, '$.reserved'));
 end;
 """
 

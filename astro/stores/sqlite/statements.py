@@ -9,10 +9,15 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ACCOUNT",
+    "ACCOUNTS",
     "ADVANCE",
+    "ALLOW",
     "COMMIT",
     "COMMIT_ONE",
     "CREATE",
+    "DISALLOW",
+    "FENCED",
     "FETCH",
     "FIND",
     "HEAD",
@@ -24,6 +29,8 @@ __all__ = [
     "RECALL",
     "RELEASE",
     "RENEW",
+    "RESERVE",
+    "RESERVED",
     "STANDING",
     "TAKE",
     "TENANTS",
@@ -181,6 +188,40 @@ select min(moment) from (
     union all
     select min(until) from runs where phase = 2 and until > :after
 )
+"""
+
+ALLOW: Final = """
+insert into accounts (tenant, money, tokens, calls)
+select :tenant, :money, :tokens, :calls where exists (select 1 from schema_1)
+on conflict (tenant) do update set
+    money = excluded.money, tokens = excluded.tokens, calls = excluded.calls,
+    used_money = 0, used_tokens = 0, used_calls = 0
+"""
+
+DISALLOW: Final = "delete from accounts where tenant = :tenant and exists (select 1 from schema_1)"
+
+ACCOUNTS: Final = """
+select tenant, money, tokens, calls, used_money, used_tokens, used_calls from accounts
+"""
+
+ACCOUNT: Final = """
+select
+    a.tenant, a.money, a.tokens, a.calls, a.used_money, a.used_tokens, a.used_calls,
+    coalesce(sum(r.money), 0.0), coalesce(sum(r.tokens), 0), coalesce(sum(r.calls), 0)
+from accounts a left join reservations r on r.tenant = a.tenant
+where a.tenant = :tenant group by a.tenant
+"""
+
+RESERVED: Final = """
+select coalesce(sum(money), 0.0), coalesce(sum(tokens), 0), coalesce(sum(calls), 0)
+from reservations where tenant = :tenant and not (run = :run and name = :name)
+"""
+
+FENCED: Final = "select number from runs where tenant = ? and id = ? and token = ? and phase < 3"
+
+RESERVE: Final = """
+insert or replace into reservations (run, name, token, tenant, money, tokens, calls)
+select :run, :name, :token, :tenant, :money, :tokens, :calls where exists (select 1 from schema_1)
 """
 
 PUT: Final = """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,7 +23,9 @@ from astro.core.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from astro.core.ledger import Account, Usage
 from astro.core.messages import Message, Posted
+from astro.core.policy import Budget
 from astro.core.protocols import (
     Claimed,
     Commit,
@@ -47,6 +49,7 @@ from astro.stores.sqlite import statements as sql
 from astro.stores.sqlite import upkeep, verbs
 from astro.stores.sqlite.listing import list_runs
 from astro.stores.sqlite.rows import (
+    account_of,
     commit_row,
     lease_of,
     message_row,
@@ -323,6 +326,33 @@ class SqliteStore:
         if not rows:
             raise RunNotFoundError(digest)
         return bytes(rows[0][0])
+
+    # --- Budgets of tenants ------------------------------------------------------------------
+
+    async def allow(self, tenant: str, budget: Budget | None, /) -> None:
+        """Let a tenant use a budget from now on, or anything; what it used before is forgotten."""
+        admit_names(tenant)
+        await self._open.writer.submit(verbs.ALLOW, value=(tenant, budget)).truth()
+
+    async def account(self, tenant: str, /) -> Account | None:
+        """Return a tenant's budget and what became of it, or None if it has none."""
+        rows = await self._open.readers.fetch(sql.ACCOUNT, {"tenant": tenant})
+        return account_of(rows[0][:7], rows[0][7:]) if rows else None
+
+    async def budgets(self) -> Mapping[str, Budget]:
+        """Return the budgets of all tenants that have one."""
+        rows = await self._open.readers.fetch(sql.ACCOUNTS, ())
+        return {row[0]: account_of(row, ()).budget for row in rows}
+
+    async def reserve(self, lease: Lease, name: str, amount: Usage, /) -> None:
+        """Put something of a tenant's budget aside, until a commit of the run leaves it out.
+
+        Raises:
+            BudgetExceededError: There is not so much left.
+            LeaseLostError: A newer token exists.
+        """
+        admit_names(name)
+        await self._open.writer.submit(verbs.RESERVE, value=(lease, name, amount)).truth()
 
     # --- Maintenance -------------------------------------------------------------------------
 

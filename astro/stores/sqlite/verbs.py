@@ -6,20 +6,35 @@ from typing import Any, Final
 
 import aiosqlite
 import attrs
+import msgspec
 
 from astro.core.errors import (
     AlreadyAnsweredError,
+    BudgetExceededError,
     KeyConflictError,
     LeaseLostError,
     RunFinishedError,
     RunNotFoundError,
 )
+from astro.core.ledger import require_room
 from astro.core.protocols import NewRun
 from astro.stores.sqlite import statements as sql
 from astro.stores.sqlite.operations import Alone, Batched, Operation
-from astro.stores.sqlite.rows import lease_of
+from astro.stores.sqlite.rows import account_of, lease_of
 
-__all__ = ["CLAIM", "COMMIT", "CREATE", "POST", "PUT", "RELEASE", "RENEW", "VERSION", "Claiming"]
+__all__ = [
+    "ALLOW",
+    "CLAIM",
+    "COMMIT",
+    "CREATE",
+    "POST",
+    "PUT",
+    "RELEASE",
+    "RENEW",
+    "RESERVE",
+    "VERSION",
+    "Claiming",
+]
 
 
 async def _first(
@@ -170,6 +185,42 @@ async def _renew(db: aiosqlite.Connection, operation: Operation, now: int) -> ob
 
 
 RENEW: Final = Alone("renew", _renew, bare=True)
+
+
+# --- Budgets ---------------------------------------------------------------------------------
+
+
+async def _allow(db: aiosqlite.Connection, operation: Operation, now: int) -> object:
+    tenant, budget = operation.value
+    caps = {} if budget is None else attrs.asdict(budget)
+    await db.execute_fetchall(
+        sql.DISALLOW if budget is None else sql.ALLOW, {"tenant": tenant} | caps
+    )
+    return None
+
+
+ALLOW: Final = Alone("allow", _allow, bare=True)
+
+
+async def _reserve(db: aiosqlite.Connection, operation: Operation, now: int) -> object:
+    lease, name, amount = operation.value
+    run = await _first(db, sql.FENCED, (lease.tenant, lease.run, lease.token))
+    if run is None:
+        return LeaseLostError(lease.owner, lease.run)
+    where = {"tenant": lease.tenant, "run": run[0], "name": name}
+    found = await _first(db, f"{sql.ACCOUNTS} where tenant = :tenant", where)
+    if found is not None:
+        reserved = await _first(db, sql.RESERVED, where)
+        try:
+            require_room(lease.tenant, account_of(found, reserved or ()), amount)
+        except BudgetExceededError as error:
+            return error
+    row = where | msgspec.structs.asdict(amount) | {"token": lease.token}
+    await db.execute_fetchall(sql.RESERVE, row | {"money": float(amount.money)})
+    return None
+
+
+RESERVE: Final = Alone("reserve", _reserve)
 
 
 # --- Others ----------------------------------------------------------------------------------
