@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         AstroError,
         BudgetExceededError,
         CallFailedError,
+        CallNotFoundError,
         CodecError,
         EngineClosedError,
         InvalidArgumentsError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         WaitingForAncestorError,
         WorkflowError,
     )
+    from astro.core.ledger import Account, Ledger, Usage
     from astro.core.policy import Budget, Effect, Limits, OnFailure, Priority, Retry
     from astro.core.protocols import (
         Agent,
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from astro.stores.sqlite import SqliteStore
 
 __all__ = [
+    "Account",
     "Agent",
     "AgentError",
     "AlreadyAnsweredError",
@@ -78,6 +81,7 @@ __all__ = [
     "Budget",
     "BudgetExceededError",
     "CallFailedError",
+    "CallNotFoundError",
     "ChildRun",
     "Clock",
     "CodecError",
@@ -93,6 +97,7 @@ __all__ = [
     "JournalCorruptError",
     "KeyConflictError",
     "LeaseLostError",
+    "Ledger",
     "Limits",
     "LocalEngine",
     "LogObserver",
@@ -131,6 +136,7 @@ __all__ = [
     "TaskTimeoutError",
     "ToolError",
     "UnknownTaskError",
+    "Usage",
     "WaitingForAncestorError",
     "Workflow",
     "WorkflowError",
@@ -147,6 +153,7 @@ _HOMES = {
     "astro.agents.by_function": ("FunctionAgent", "agent"),
     "astro.core.clock": ("Clock", "Ids", "SystemClock", "SystemIds"),
     "astro.core.context": ("ChildRun", "Context"),
+    "astro.core.ledger": ("Account", "Ledger", "Usage"),
     "astro.core.policy": ("Budget", "Effect", "Limits", "OnFailure", "Priority", "Retry"),
     "astro.core.protocols": (
         "Agent",

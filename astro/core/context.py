@@ -182,8 +182,10 @@ class Context(Protocol):
         """Tell observers something, once, however often the code runs."""
         ...
 
-    async def spend(self, *, money: float = 0.0, tokens: int = 0) -> None:
-        """Count something against the budget of the run.
+    def spend(self, *, money: float = 0.0, tokens: int = 0) -> Awaitable[None]:
+        """Count something against the budgets of the call, its callers and the run.
+
+        It counts at once; awaiting what is returned waits until it is kept.
 
         Raises:
             BudgetExceededError: The budget is used up; what was spent is recorded.

@@ -21,6 +21,7 @@ __all__ = [
     "AstroError",
     "BudgetExceededError",
     "CallFailedError",
+    "CallNotFoundError",
     "CodecError",
     "DivergenceError",
     "EngineClosedError",
@@ -199,6 +200,18 @@ class TaskTimeoutError(AstroError, TimeoutError):
 # --- The outcome of runs ---------------------------------------------------------------------
 
 
+class CallNotFoundError(AstroError, LookupError):
+    """Raised when a run has no call of a name, or several that begin with it."""
+
+    def __init__(self, call: str, calls: Sequence[str]) -> None:
+        self.call = call
+        listed = ", ".join(calls[:5]) + (", ..." if len(calls) > 5 else "")
+        super().__init__(
+            f"{call!r} is not one call of this run.",
+            remedy=f"Name one of its calls: {listed or 'it has none yet'}.",
+        )
+
+
 class RunFailedError(AstroError, RuntimeError):
     """Raised to those who wait for a run that failed.
 
@@ -212,7 +225,7 @@ class RunFailedError(AstroError, RuntimeError):
         self.failure = failure
         super().__init__(
             f"Run {run} failed: {failure.type}: {failure.message}",
-            remedy=f"See what happened: astro show {run}",
+            remedy=f"See what happened: astro show {run} --store STORE",
         )
 
 

@@ -187,6 +187,8 @@ def _make(fn: Callable[..., Any], options: dict[str, Any]) -> Task[Any, Any]:
             chosen["timeout"] = timedelta(seconds=chosen["timeout"])
         if "effect" in chosen:
             chosen["effect"] = Effect(chosen["effect"])
+        if callable(chosen.get("undo")):
+            _require_undo(fn, chosen["undo"])
         return Task(fn=fn, **chosen)
     except InvalidArgumentsError:
         raise
@@ -195,6 +197,27 @@ def _make(fn: Callable[..., Any], options: dict[str, Any]) -> Task[Any, Any]:
         raise InvalidArgumentsError(
             f"An option of {label} is wrong: {reason}.",
             remedy="See the attributes of astro.Task; leave an option out for no limit.",
+        ) from error
+
+
+def _require_undo(fn: Callable[..., Any], undo: Callable[..., Any]) -> None:
+    """Return if a function can be called as the undo of another.
+
+    Raises:
+        InvalidArgumentsError: It lacks parameters, or wants others.
+    """
+    body = undo.fn if isinstance(undo, Task) else undo
+    _, *given = inspect.signature(fn).parameters.values()
+    plain = [one for one in given if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    args = [None for one in plain if one.kind is one.POSITIONAL_ONLY]
+    kwargs = dict.fromkeys(one.name for one in plain if one.kind is not one.POSITIONAL_ONLY)
+    try:
+        inspect.signature(body).bind(None, None, *args, **kwargs)
+    except TypeError as error:
+        label, names = getattr(body, "__name__", repr(body)), [one.name for one in plain]
+        raise InvalidArgumentsError(
+            f"{label} cannot undo {fn.__name__}: {error}.",
+            remedy=f"Write `async def {label}({', '.join(['ctx', 'result', *names])})`.",
         ) from error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from astro.core.errors import CallNotFoundError
 from astro.core.records import (
     AttemptFailedRecord,
     BaseRecord,
@@ -63,9 +64,14 @@ def _spoken(call: CallState | None) -> str:
 def explain(records: Iterable[Record], call: str) -> str:
     """Return, line by line, what happened to a call and why.
 
+    Args:
+        call: Its identity, or the beginning of it that no other call has.
+
     Raises:
-        LookupError: The run has no such call.
+        CallNotFoundError: The run has no such call, or several.
     """
+    records = list(records)
+    call = _meant(records, call)
     told: list[BaseRecord] = []
     for record in records:
         concerns = getattr(record, "call", None) == call or (
@@ -73,11 +79,20 @@ def explain(records: Iterable[Record], call: str) -> str:
         )
         if concerns or (isinstance(record, OwnedRecord) and told):
             told.append(record)
-    if not told:
-        raise LookupError(f"There is no call {call!r} in this run.")
     while isinstance(told[-1], OwnedRecord):  # who owned the run later did not touch the call
         told.pop()
     return "\n".join(f"{one.seq:>6}  {one.at:%H:%M:%S.%f}  {_told(one)}" for one in told)
+
+
+def _meant(records: Iterable[Record], call: str) -> str:
+    names = {str(one.call): None for one in records if hasattr(one, "call")}
+    for record in records:
+        if isinstance(record, DivergedRecord):
+            names |= dict.fromkeys(record.missing + record.held)
+    found = [name for name in names if name.startswith(str(call))]
+    if call in names or len(found) == 1:
+        return call if call in names else found[0]
+    raise CallNotFoundError(str(call), found or list(names))
 
 
 def _told(record: BaseRecord) -> str:

@@ -194,8 +194,9 @@ class LiveContext:
                 EmittedRecord, call=identity, parent=self._attempt.call, name=name, value=Raw(raw)
             )
 
-    async def spend(self, *, money: float = 0.0, tokens: int = 0) -> None:
-        await waiting.spend(self._attempt, self._named("spend", [money, tokens]), money, tokens)
+    def spend(self, *, money: float = 0.0, tokens: int = 0) -> Awaitable[None]:
+        identity = self._named("spend", [money, tokens])
+        return waiting.spend(self._attempt, identity, money, tokens)
 
     def _named(self, verb: str, what: object) -> str:
         """Return the identity of a verb: by the view's name if it has one, else by its words."""

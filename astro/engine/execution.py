@@ -35,6 +35,7 @@ from astro.core.task import Task
 from astro.decisions.replay import CallState
 from astro.decisions.retrying import worth_retrying
 from astro.engine.attempt import Attempt
+from astro.engine.choosing import choose, limits_of
 from astro.engine.context import LiveContext
 from astro.engine.failures import failure_of, rebuilt
 from astro.engine.identity import derive
@@ -133,7 +134,7 @@ async def _attempt(
         await run.gate(undoing=request.undoes)
     number, resumed = _number(memory)
     end = _own_end(run, request, memory)
-    choice = await run.route(request, failed)
+    choice = await choose(run, request, failed)
     performer = choice.name
     attempt = _new_attempt(run, request, parent, number, end, performer)
     await attempt.begin()
@@ -170,7 +171,7 @@ def _new_attempt(
         number=number,
         priority=_priority(run, request, parent),
         deadline=min((m for m in (end, above) if m is not None), default=None),
-        needs=run.needs(request.task, performer),
+        needs=limits_of(run, request, performer),
     )
 
 

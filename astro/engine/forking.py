@@ -11,6 +11,7 @@ from datetime import datetime
 
 import msgspec
 
+from astro.core.errors import InvalidArgumentsError
 from astro.core.policy import Budget
 from astro.core.protocols import NewRun
 from astro.core.records import (
@@ -49,7 +50,15 @@ def forked(
     Args:
         records: All records of the source, from the first.
         budget: Of the new run, if it is another one; what is copied counts against it.
+
+    Raises:
+        InvalidArgumentsError: There is no such record.
     """
+    if not 1 <= at <= len(records):
+        raise InvalidArgumentsError(
+            f"Run {source} has {len(records)} records, and no record {at} to fork at.",
+            remedy=f"Fork at a number from 1 to {len(records)}.",
+        )
     before = [record for record in records if record.seq <= at]
     state = replay(before)
     created = state.created

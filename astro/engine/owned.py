@@ -6,6 +6,7 @@ for what, which attempts are at work, which events to set.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -16,7 +17,7 @@ import anyio
 from astro.core.errors import CodecError, RunSuspended, TaskTimeoutError
 from astro.core.messages import FinishedMessage, Posted
 from astro.core.policy import Budget
-from astro.core.protocols import Choice, Lease
+from astro.core.protocols import Lease
 from astro.core.records import (
     AskedRecord,
     CreatedRecord,
@@ -46,6 +47,7 @@ from astro.engine.timers import seconds_until
 
 __all__ = ["OwnedRun"]
 
+_LOGGER = logging.getLogger("astro.engine")
 _POISON = 5  # leases in a row that were not released
 
 
@@ -302,6 +304,8 @@ class OwnedRun:
 
     async def park(self, needs: dict[str, str]) -> None:
         """Record what the run waits for, and wait until somebody posts a message."""
+        waits = ", ".join(f"{what}: {name}" for what, name in needs.items())
+        _LOGGER.warning("Run %s waits for %s", self.id, waits, extra={"run": self.id})
         self.journal.append(ParkedRecord, needs=needs)
         await self.journal.flush()
         await self.gate()
@@ -342,23 +346,6 @@ class OwnedRun:
         if self.state.undoable:
             await undoing.undo(self, call, into)
 
-    async def route(self, request: Request, failed: dict[str, int]) -> Choice:
-        """Return who performs a call; without anybody the run parks until there is somebody."""
-        in_place = request.undoes or request.task.skip == 0  # undos and steps are not routed
-        performers = () if in_place else self.parts.performers.get(request.task.name, ())
-        if not performers:
-            if request.task.needs_agent and not in_place:
-                await self.park({"agent": request.task.name})
-            return _BODY
-        if len(performers) == 1 and request.task.needs_agent:
-            return Choice(name=performers[0].agent.name, reason="the only agent")
-        candidates = self.parts.candidates(request.task, failed)
-        return self.parts.router.choose(request.task.name, candidates)
-
-    def needs(self, task: Task[..., Any], performer: str) -> tuple[str, ...]:
-        """Return the limits that an attempt counts against."""
-        return self.parts.slots.needs(f"task:{task.name}", f"agent:{performer}")
-
     def held(self, *, undoing: bool = False) -> bool:
         """Return whether new attempts may not begin: paused, parked, draining or overdue."""
         if self.closed or self.draining or self.stalled:
@@ -396,4 +383,3 @@ class OwnedRun:
 
 _UNLIMITED = Budget()
 _PROOF = (SucceededRecord, FinishedRecord, ParkedRecord, AskedRecord)
-_BODY = Choice(name="", reason="")

@@ -217,12 +217,15 @@ class RunHandle(Generic[R_co]):
         Args:
             at: Sequence number of the last record that counts; None means all.
             budget: Of the new run, instead of this one's; what it remembers counts against it.
+
+        Raises:
+            InvalidArgumentsError: The run has no such record.
         """
         records = await self._records()
         run = forked(
             records,
             source=self.id,
-            at=at or len(records),
+            at=len(records) if at is None else at,
             id=self._engine.new_id(),
             now=self._engine.now(),
             budget=budget,

@@ -43,6 +43,7 @@ from astro.engine.identity import derive
 
 if TYPE_CHECKING:
     from astro.engine.attempt import Attempt
+    from astro.engine.journal import Journal
     from astro.engine.request import CallPolicy
 
 __all__ = ["LiveChild", "ask_person", "fan_out", "sleep", "spend", "start_child"]
@@ -207,7 +208,17 @@ async def _time_ran_out(attempt: Attempt, identity: str, question: str) -> None:
     await run.journal.flush()
 
 
-async def spend(attempt: Attempt, identity: str, money: float, tokens: int) -> None:
+class _Kept:
+    """What a verb returns that has recorded something: awaiting it waits until that is kept."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._journal.flush().__await__()
+
+
+def spend(attempt: Attempt, identity: str, money: float, tokens: int) -> _Kept:
     """Record what was used, then say so if it was too much."""
     run = attempt.run
     memory = run.state.calls.get(identity)
@@ -215,8 +226,8 @@ async def spend(attempt: Attempt, identity: str, money: float, tokens: int) -> N
         run.journal.append(
             SpentRecord, call=identity, parent=attempt.call, money=money, tokens=tokens
         )
-        await run.journal.flush()
     require_within(run.state.spending.outwards(run.state.scope(attempt.call)), run.budget)
+    return _Kept(run.journal)
 
 
 class LiveChild:

@@ -290,12 +290,12 @@ class FakeContext:
     def emit(self, name: str, value: object = None, /) -> None:
         self.emitted.append((name, msgspec.json.decode(to_json(value))))
 
-    async def spend(self, *, money: float = 0.0, tokens: int = 0) -> None:
-        await checkpoint()
+    def spend(self, *, money: float = 0.0, tokens: int = 0) -> Awaitable[None]:
         world = self._world
         world.money += money
         world.tokens += tokens
         require_within([Scope(used_money=world.money, used_tokens=world.tokens)], self._budget)
+        return _Turn()
 
     # --- Chance ------------------------------------------------------------------------------
 
@@ -336,6 +336,13 @@ class FakeContext:
         vars(view).update(vars(self))
         vars(view).update({f"_{name}": value for name, value in changed.items()})
         return view
+
+
+class _Turn:
+    """Nothing to wait for but others' turn."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return checkpoint().__await__()
 
 
 async def _given(answer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -232,3 +232,30 @@ def test_tasks_are_equal_only_to_themselves() -> None:
     first: Task[Any, Any] = task(greet)
     assert first != task(greet)
     assert len({first, task(greet)}) == 2
+
+
+@pytest.mark.parametrize(
+    "wants", ["", "ctx", "ctx, city", "ctx, result, town", "ctx, result, city, day"]
+)
+def test_an_undo_that_cannot_be_called_is_refused_at_once(wants: str) -> None:
+    space: dict[str, Any] = {}
+    exec(f"async def unbook({wants}): ...", space)
+    with pytest.raises(InvalidArgumentsError, match="unbook cannot undo book") as caught:
+
+        @task(undo=space["unbook"])
+        async def book(ctx: Context, city: str) -> None: ...
+
+    assert caught.value.remedy == "Write `async def unbook(ctx, result, city)`."
+
+
+@pytest.mark.parametrize(
+    "wants", ["ctx, result, city", "c, r, city, *more", "ctx, result, **rest", "*all, city"]
+)
+def test_an_undo_that_can_be_called_is_accepted(wants: str) -> None:
+    space: dict[str, Any] = {}
+    exec(f"async def unbook({wants}): ...", space)
+
+    @task(undo=space["unbook"])
+    async def book(ctx: Context, city: str) -> None: ...
+
+    assert book.undo is space["unbook"]

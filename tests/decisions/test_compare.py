@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astro import JournalCorruptError
+from astro import CallNotFoundError, JournalCorruptError
 from astro.core.records import (
     AskedRecord,
     AttemptFailedRecord,
@@ -147,5 +147,16 @@ def test_a_message_that_speaks_of_engines_is_told_too() -> None:
 
 
 def test_a_call_that_nobody_asked_for_has_no_explanation() -> None:
-    with pytest.raises(LookupError, match="no call 'z'"):
+    with pytest.raises(LookupError, match="'z' is not one call"):
         explain(journal(owned("a"), started("a")), "z")
+
+
+def test_the_beginning_of_a_name_is_enough_if_no_other_call_has_it() -> None:
+    records = journal(started("a:1f.0"), started("b:2f.0"))
+    assert explain(records, "a:1") == explain(records, "a:1f.0")
+
+
+def test_the_beginning_of_several_names_is_not() -> None:
+    records = journal(started("a:1f.0"), started("a:1f.1"))
+    with pytest.raises(CallNotFoundError, match=r"a:1f\.0, a:1f\.1"):
+        explain(records, "a:1")

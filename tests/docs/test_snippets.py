@@ -30,6 +30,7 @@ PAGES = [
     "docs/index.md",
     "docs/tutorials/first-run.md",
     "docs/how-to/agents.md",
+    "docs/how-to/budgets.md",
     "docs/how-to/pictures.md",
 ]
 
