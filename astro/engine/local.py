@@ -28,7 +28,7 @@ from astro.core.ledger import Ledger
 from astro.core.messages import ResumeMessage
 from astro.core.policy import Budget, Limits, RunOptions
 from astro.core.protocols import Agent, Composition, Observer, RetryPolicy, Router, RunQuery, Store
-from astro.core.records import FinishedRecord, Record, State
+from astro.core.records import Record, State
 from astro.core.task import Task
 from astro.decisions.retrying import BackoffRetry
 from astro.decisions.routing import LeastLoadRouter
@@ -291,10 +291,6 @@ class LocalEngine(Verbs):
         """Return whether this engine owns a run at the moment."""
         return run in self._ownership.owned
 
-    def seen(self, run: str) -> list[Record]:
-        """Return nothing: a live run's records are in the store."""
-        return []
-
     async def room(self, run: str) -> None:
         """Return when one more run may be submitted from outside (back-pressure)."""
         while len(self._submitted) >= self._parts.limits.pending:
@@ -319,8 +315,7 @@ class LocalEngine(Verbs):
     def _committed(self, run: OwnedRun, records: Sequence[Record]) -> None:
         watch = self._watches.get(run.id)
         if watch is not None:
-            last = records[-1]
-            watch.notify(last if isinstance(last, FinishedRecord) else None)
+            watch.notify(records)
         if self._observers:
             self._observers.publish(run.tenant, run.id, records)
 

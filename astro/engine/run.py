@@ -6,7 +6,7 @@ Waiting for a run and owning it are two things: cancelling who waits never cance
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
@@ -16,7 +16,15 @@ from astro.core.codec import Codec
 from astro.core.errors import RunCancelledError, RunFailedError, WaitingForAncestorError
 from astro.core.policy import Budget
 from astro.core.protocols import RunSummary
-from astro.core.records import FinishedRecord, Record, State, as_bytes, decode_entries
+from astro.core.records import (
+    Entry,
+    FinishedRecord,
+    Record,
+    State,
+    as_bytes,
+    decode_entries,
+    decode_entry,
+)
 from astro.decisions.compare import Difference, diff, explain
 from astro.engine import posting
 from astro.engine.attempt import performing
@@ -31,6 +39,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 _PATIENCE = 0.5  # seconds between looks at a run that another engine may own
 _PAGE = 1_000
+_DRAWN = 2_000  # records of a run that are kept to draw it in a notebook
 
 
 class Watch:
@@ -38,14 +47,26 @@ class Watch:
 
     Attributes:
         ended: Set with the run's last record.
+        first: The first entry of a run that was created here.
+        records: Those that were committed here, as long as they are not too many to be drawn.
     """
 
-    __slots__ = ("__weakref__", "_changed", "ended", "finished")
+    __slots__ = ("__weakref__", "_changed", "ended", "finished", "first", "records")
 
     def __init__(self) -> None:
         self.ended = anyio.Event()
         self.finished: FinishedRecord | None = None
+        self.first: Entry | None = None
+        self.records: list[Record] = []
         self._changed: anyio.Event | None = None
+
+    def seen(self) -> list[Record]:
+        """Return the whole journal, if all of it was written here and is small."""
+        known = self.first is not None and bool(self.records) and self.records[0].seq == 2
+        if self.first is None or not known or len(self.records) >= _DRAWN:
+            return []
+        last = self.records[-1].seq
+        return [decode_entry(self.first), *self.records] if last == len(self.records) + 1 else []
 
     def changed(self) -> anyio.Event:
         """Return an event that the next commit sets."""
@@ -53,8 +74,12 @@ class Watch:
             self._changed = anyio.Event()
         return self._changed
 
-    def notify(self, finished: FinishedRecord | None) -> None:
-        """Wake who waits."""
+    def notify(self, records: Sequence[Record]) -> None:
+        """Take note of what was committed, and wake who waits."""
+        if self.first is not None and len(self.records) < _DRAWN:
+            self.records.extend(records)
+        last = records[-1]
+        finished = last if isinstance(last, FinishedRecord) else None
         if self._changed is not None:
             self._changed.set()
             self._changed = None
@@ -261,9 +286,9 @@ class RunHandle(Generic[R_co]):
         return self._loaded
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Show the run in a notebook: text, and the picture of the records seen last."""
+        """Show the run in a notebook: text, and a picture of what is known of it here."""
         bundle = {"text/plain": repr(self)}
-        records = self._engine.seen(self.id) or self._loaded
+        records = self._watch.seen() or self._loaded
         if records:
             bundle["image/svg+xml"] = drawing.to_svg(drawing.graph_of_run(records))
         return bundle

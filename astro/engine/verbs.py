@@ -80,7 +80,7 @@ class Verbs:
         watch = engine.watch(id)
         await engine.room(id)
         run = new_run(engine.parts, said, offered, bound, id=id)
-        kept = id
+        kept, watch.first = id, run.entry
         try:
             kept = await engine.store.create(said.tenant, run)
         finally:

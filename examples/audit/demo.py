@@ -61,7 +61,7 @@ class Demonstration:
             if finished is not None:
                 self._conclude(finished)
                 return finished
-            self.display.say("  restarting the worker: it takes over when the lease has run out")
+            self.display.say("  restarting the worker: it takes over what the dead one has left")
 
     async def _one_worker(self) -> Finished | None:
         """Return the result, or None if the worker was killed."""

@@ -449,6 +449,24 @@ async def test_rule_13_after_a_drain_the_context_is_closed_and_nothing_is_journa
     assert "abandoned" not in records
 
 
+async def test_notebooks_draw_a_run_that_was_made_there(engine_of: OpenEngine) -> None:
+    async with engine_of(echo) as engine:
+        run = await engine.start(echo, "x")
+        await run
+        assert run._repr_mimebundle_()["image/svg+xml"] == await run.to_svg()
+
+
+async def test_notebooks_draw_no_part_of_a_large_run(engine_of: OpenEngine) -> None:
+    @task
+    async def root(ctx: Context) -> None:
+        await ctx.map(echo, [str(n) for n in range(1_000)])
+
+    async with engine_of(echo, root) as engine:
+        run = await engine.start(root)
+        await run
+        assert "image/svg+xml" not in run._repr_mimebundle_()
+
+
 async def test_notebooks_draw_a_run_that_was_read(engine_of: OpenEngine) -> None:
     async with engine_of(echo) as engine:
         run = await engine.start(echo, "x")

@@ -11,9 +11,13 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from astro.core.clock import Clock
 from astro.core.errors import StoreUnavailableError
+from astro.stores.sqlite import statements as sql
+from astro.stores.sqlite import verbs
+from astro.stores.sqlite.life import SignsOfLife
 from astro.stores.sqlite.locking import FileLock
 from astro.stores.sqlite.opening import admit_path, create_file
 from astro.stores.sqlite.operations import settled
@@ -21,6 +25,8 @@ from astro.stores.sqlite.readers import Readers
 from astro.stores.sqlite.writer import Writer
 
 __all__ = ["Session"]
+
+_LOOK: Final = 1.0  # seconds between looks for owners that are gone
 
 
 class Session:
@@ -44,11 +50,14 @@ class Session:
     ) -> None:
         self._path = path
         self._patience = patience
+        self._clock = clock
+        self._looked: float | None = None
         self._lock = FileLock(path.with_name(path.name + ".lock"), timeout=lock_timeout)
         self.writer = Writer(
             path, lock=self._lock, synchronous=synchronous, clock=clock, patience=patience
         )
         self.readers = Readers(path, count=readers)
+        self._life_signs = SignsOfLife(path.with_name(path.name + ".lock"))
         self.version: object = None
         loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = loop.create_future()
@@ -87,6 +96,17 @@ class Session:
             )
         self._life.result()
 
+    async def show_life(self, owner: str) -> None:
+        """Let an owner be seen to live; once in a while, end the leases of those who do not."""
+        self._life_signs.show(owner)
+        now = self._clock.monotonic()
+        if self._looked is not None and now - self._looked < _LOOK:
+            return
+        self._looked = now
+        for (other,) in await self.readers.fetch(sql.OWNERS, ()):
+            if self._life_signs.gone(other):
+                await self.writer.submit(verbs.EXPIRE, value=other).truth()
+
     async def _live(self) -> None:
         try:
             await self._open()
@@ -100,6 +120,7 @@ class Session:
             await self.readers.close()
             await self.writer.close()
             self._lock.close()
+            self._life_signs.close()
 
     async def _open(self) -> None:
         admit_path(self._path)

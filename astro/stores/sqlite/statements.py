@@ -17,12 +17,14 @@ __all__ = [
     "COMMIT_ONE",
     "CREATE",
     "DISALLOW",
+    "EXPIRE",
     "FENCED",
     "FETCH",
     "FIND",
     "HEAD",
     "INBOX",
     "NEXT_DUE",
+    "OWNERS",
     "POST",
     "PUT",
     "READ",
@@ -110,6 +112,22 @@ RENEW: Final = f"""
 update runs set until = :until, phase = 2
 where owner = :owner and exists (select 1 from schema_1)
 returning {_LEASE}
+"""
+
+# Jumps from owner to owner in the index of leases.
+OWNERS: Final = """
+with recursive found (owner) as (
+    select min(owner) from runs where owner is not null
+    union all
+    select (select min(owner) from runs where owner > found.owner)
+    from found where found.owner is not null
+)
+select owner from found where owner is not null
+"""
+
+EXPIRE: Final = """
+update runs set until = min(until, :now)
+where owner = :owner and phase = 2 and exists (select 1 from schema_1)
 """
 
 ADVANCE: Final = "insert into advancing_1 values (:now)"

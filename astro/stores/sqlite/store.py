@@ -192,9 +192,10 @@ class SqliteStore:
     async def claim(
         self, owner: str, /, *, offers: frozenset[str], limit: int, duration: timedelta
     ) -> Claimed:
-        """Take leases on runs that wait for an owner."""
+        """Take leases on runs that wait for an owner, and on those whose owner's process died."""
         admit_names(owner)
         self._bell.mark()
+        await self._open.show_life(owner)
         asked = verbs.Claiming(
             owner=owner,
             offers=json.dumps(sorted(offers)),

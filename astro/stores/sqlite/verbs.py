@@ -27,6 +27,7 @@ __all__ = [
     "CLAIM",
     "COMMIT",
     "CREATE",
+    "EXPIRE",
     "POST",
     "PUT",
     "RELEASE",
@@ -185,6 +186,14 @@ async def _renew(db: aiosqlite.Connection, operation: Operation, now: int) -> ob
 
 
 RENEW: Final = Alone("renew", _renew, bare=True)
+
+
+async def _expire(db: aiosqlite.Connection, operation: Operation, now: int) -> object:
+    await db.execute_fetchall(sql.EXPIRE, {"owner": operation.value, "now": now})
+    return None
+
+
+EXPIRE: Final = Alone("expire", _expire, bare=True)
 
 
 # --- Budgets ---------------------------------------------------------------------------------
