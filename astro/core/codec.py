@@ -17,8 +17,10 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import attrs
 import msgspec
+import msgspec.inspect
 
 from astro.core.errors import CodecError
+from astro.core.schema import tightened
 
 __all__ = ["MAX_DEPTH", "MAX_SIZE", "Codec", "clean_text", "codec_of", "json_schema", "to_json"]
 
@@ -240,7 +242,8 @@ def json_schema(kind: Any) -> dict[str, Any]:
         CodecError: The type has none.
     """
     try:
-        return msgspec.json.schema(kind, schema_hook=_schema_hook)
+        loose = msgspec.json.schema(kind, schema_hook=_schema_hook)
+        return cast("dict[str, Any]", tightened(loose, msgspec.inspect.type_info(kind)))
     except Exception as error:  # annotations of its fields are evaluated here
         raise CodecError(
             f"The type {kind!r} has no JSON Schema: {error}", remedy="Use a type of JSON values."

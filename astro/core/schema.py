@@ -11,12 +11,14 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from msgspec import inspect
 
-__all__ = ["misfit"]
+__all__ = ["misfit", "tightened"]
 
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
@@ -36,12 +38,52 @@ _FORMATS: Final[Mapping[str, Any]] = {
     "duration": timedelta,
     "uuid": UUID,
     "base64": bytes,
+    "decimal": Decimal,
 }
 
 
 def misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
     """Return what is wrong with a JSON value, with its path, or None if it fits."""
     return _check(value, schema, schema.get("$defs", {}), "$")
+
+
+def tightened(schema: Any, kind: Any) -> Any:
+    """Return a schema of msgspec with what it leaves out: the types of keys, and times of day.
+
+    Args:
+        kind: The type, as `msgspec.inspect` describes it.
+    """
+    match kind:
+        case inspect.DictType(key_type=key, value_type=value):
+            inside = tightened(schema.get("additionalProperties", {}), value)
+            return schema | {"propertyNames": _names(key), "additionalProperties": inside}
+        case inspect.TimeType():
+            return schema | {"format": "time"}
+        case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
+            return schema | {"items": tightened(schema.get("items", {}), item)}
+        case inspect.UnionType(types=types) if len(schema.get("anyOf", ())) == len(types):
+            found = zip(schema["anyOf"], types, strict=True)
+            return schema | {"anyOf": [tightened(one, each) for one, each in found]}
+        case _:
+            return schema
+
+
+def _names(kind: Any) -> dict[str, Any]:
+    """Return the schema of the keys of an object."""
+    match kind:
+        case inspect.IntType():
+            return {"pattern": r"^(0|-?[1-9][0-9]*)$"}
+        case inspect.EnumType(cls=cls):
+            return {"enum": [str(one.value) for one in cls]}
+        case inspect.LiteralType(values=values):
+            return {"enum": [str(one) for one in values]}
+    formats = {
+        inspect.UUIDType: "uuid",
+        inspect.DateType: "date",
+        inspect.DateTimeType: "date-time",
+        inspect.DecimalType: "decimal",
+    }
+    return {"format": formats[type(kind)]} if type(kind) in formats else {}
 
 
 def _check(value: Any, schema: Mapping[str, Any], defs: Mapping[str, Any], path: str) -> str | None:
@@ -97,8 +139,8 @@ def _bounds(value: Any, schema: Mapping[str, Any], path: str) -> str | None:
 
 def _converts(value: str, kind: Any) -> bool:
     try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError:
+        msgspec.json.decode(msgspec.json.encode(value), type=kind)
+    except (msgspec.MsgspecError, UnicodeEncodeError):
         return False
     return True
 
@@ -125,6 +167,10 @@ def _object(value: dict[str, Any], schema: Mapping[str, Any], defs: Any, path: s
     for name in schema.get("required", ()):
         if name not in value:
             return f"{path}: {name!r} is missing"
+    for name in value:
+        wrong = _check(name, schema.get("propertyNames", {}), defs, path)
+        if wrong:
+            return wrong
     known = schema.get("properties", {})
     rest = schema.get("additionalProperties", True)
     for name, item in value.items():

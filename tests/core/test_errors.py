@@ -17,6 +17,7 @@ FAILURE = Failure(type="OSError", message="busy", attempts=2)
 MADE: dict[str, tuple[Any, ...]] = {
     "AmbiguousCallError": ("greet",),
     "CallFailedError": ("greet:1.0", FAILURE),
+    "CallNotFoundError": ("greet:1", ["leave:1f.0"]),
     "KeyConflictError": ("key", "run"),
     "LeaseLostError": ("engine", "run"),
     "NeedsAgentError": ("greet",),

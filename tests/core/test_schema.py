@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -142,3 +143,30 @@ def test_keywords_of_schemas_from_elsewhere_count(schema: Any, good: Any, bad: A
 def test_unknown_keywords_accept_anything(value: Any) -> None:
     assert misfit(value, {"x-unknown": 1, "format": "mystery"}) is None
     assert misfit(value, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (dict[int, str], {"1": "one", "-20": "x"}),
+        (dict[int, str], {"a": "one"}),
+        (dict[int, str], {"1.5": "one"}),
+        (dict[int, str], {"01": "one"}),
+        (dict[UUID, int], {"x": 1}),
+        (dict[date, int], {"2026-01-01": 1}),
+        (dict[date, int], {"Monday": 1}),
+        (dict[Colour, int], {"x": 1}),
+        (dict[Literal["a", "b"], int], {"a": 1}),
+        (dict[Literal["a", "b"], int], {"c": 1}),
+        (list[dict[int, time]], [{"1": "10:00:00"}]),
+        (list[dict[int, time]], [{"1": "noon"}]),
+        (list[dict[int, time]], [{"x": "10:00:00"}]),
+        (dict[int, str] | None, None),
+        (dict[int, str] | None, {"a": "b"}),
+        (time, "10:00"),
+        (Decimal, "1.5"),
+        (Decimal, "much"),
+    ],
+)
+def test_what_a_type_refuses_does_not_fit_its_schema(kind: Any, value: Any) -> None:
+    assert fits(value, kind) is decodes(value, kind)
