@@ -17,6 +17,7 @@ import anyio
 
 __all__ = ["Clock", "Ids", "SystemClock", "SystemIds", "system_random"]
 
+_NAP = 60.0  # seconds; event loops do not count those for which the machine was suspended
 _steady: Callable[[], float] = time.monotonic
 if hasattr(time, "CLOCK_BOOTTIME"):
     _steady = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
@@ -58,8 +59,13 @@ class SystemClock:
         return _steady()
 
     async def sleep(self, duration: timedelta, /) -> None:
-        """Return after the duration."""
-        await anyio.sleep(max(duration.total_seconds(), 0.0))
+        """Return after the duration, the time included in which the machine was suspended."""
+        end = self.monotonic() + duration.total_seconds()
+        while True:
+            left = end - self.monotonic()
+            await anyio.sleep(min(max(left, 0.0), _NAP))
+            if left <= _NAP:
+                return
 
 
 class SystemIds:

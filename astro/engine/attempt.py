@@ -13,7 +13,10 @@ from astro.engine.identity import Ordinals
 if TYPE_CHECKING:
     from astro.engine.owned import OwnedRun
 
-__all__ = ["Attempt", "performing"]
+__all__ = ["Attempt", "calling", "performing"]
+
+calling: ContextVar[Attempt | None] = ContextVar("astro_calling", default=None)
+"""The attempt whose body runs here, innermost."""
 
 performing: ContextVar[tuple[str, ...]] = ContextVar("astro_performing", default=())
 """The run whose task runs here, and the runs above it that this engine owns."""

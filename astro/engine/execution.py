@@ -34,7 +34,7 @@ from astro.core.records import (
 from astro.core.task import Task
 from astro.decisions.replay import CallState
 from astro.decisions.retrying import worth_retrying
-from astro.engine.attempt import Attempt
+from astro.engine.attempt import Attempt, calling
 from astro.engine.choosing import choose, limits_of
 from astro.engine.context import LiveContext
 from astro.engine.failures import failure_of, rebuilt
@@ -276,6 +276,8 @@ async def _run(
     """Run the body; return the result as JSON and as the caller sees it."""
     task, bound = request.task, request.bound
     ctx = LiveContext(attempt, place="", policy=CallPolicy())
+    around = calling.get()
+    calling.set(attempt)
     try:
         agent = run.parts.performer(task, performer) if performer else None
         if agent is not None:
@@ -297,6 +299,8 @@ async def _run(
             f"{request.task.name} raised {type(error).__name__}: {error}.",
             remedy="Raise an Exception instead.",
         ) from error
+    finally:
+        calling.set(around)
     return task.signature.returns.settle(value)
 
 

@@ -239,6 +239,12 @@ class LocalEngine(Verbs):
             )
         return self._parts.ledger
 
+    @property
+    def idle(self) -> bool:
+        """Whether no attempt is at work in any run that this engine owns."""
+        owned = self._ownership.owned.values()
+        return all(run.loaded and run.mail.is_set() and not run.rest.at_work for run in owned)
+
     def new_id(self) -> str:
         """Return an id for a run."""
         return self._parts.ids.new()

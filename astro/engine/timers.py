@@ -13,7 +13,6 @@ from astro.core.clock import Clock
 
 __all__ = ["Timers", "seconds_until"]
 
-_NAP = timedelta(minutes=1)
 _ROUNDING = 1e-7  # seconds that sums of floats may be off
 
 
@@ -51,9 +50,8 @@ class Timers:
             await self._changed.wait()
             return
         left = timedelta(seconds=self._heap[0][0] - self._clock.monotonic())
-        # A clock that stands still in a test must not make this a busy loop, and a machine that
-        # was suspended must not sleep on for as long as it was away.
-        left = min(max(left, timedelta(milliseconds=1)), _NAP)
+        # A clock that stands still in a test must not make this a busy loop.
+        left = max(left, timedelta(milliseconds=1))
         async with anyio.create_task_group() as group:
 
             async def sleep() -> None:
