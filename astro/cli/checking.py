@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,7 @@ _ONLY_SETTINGS: Final = frozenset(
     {"agents", "executor", "grace", "lease_for", "limits", "logging", "sandbox", "store"}
 )
 _PAGE: Final = 500
+_PARTS: Final = re.compile(r"^[^:]*(agents|tasks)", re.IGNORECASE)  # where a problem is
 
 
 @click.command()
@@ -79,16 +81,18 @@ def graph(
 # --- Check -------------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@attrs.define
 class _Findings:
     """What was found.
 
     Attributes:
         notes: What could not be checked, and why.
+        partial: Whether tasks or agents are not known because they could not be made.
     """
 
     problems: list[str] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
+    partial: bool = False
 
     def add(self, error: AstroError, where: str = "") -> None:
         if isinstance(error, SettingsError | WorkflowError):
@@ -141,8 +145,12 @@ async def _check(
             flows = workflows_of(document, inputs=inputs)
         except WorkflowError as error:
             findings.add(error)
+            if parts:
+                findings.notes.append("Tasks are checked once these are mended.")
         if not parts:
             findings.notes.append("Tasks were not checked: name their modules with --tasks.")
+    if findings.partial:
+        findings.notes.append("What is missing is told once all tasks and agents can be loaded.")
     known = _check_parts(parts, flows, findings)
     if parts:
         await _check_runs(place, known, findings)
@@ -161,6 +169,7 @@ def _parts_of_settings(settings: Settings, findings: _Findings) -> list[Any]:
         report.settle()
     except SettingsError as error:
         findings.add(error)
+        findings.partial = any(map(_PARTS.search, error.problems))
     return list(assembly.parts)
 
 
@@ -171,6 +180,7 @@ def _parts_of_modules(names: Iterable[str], findings: _Findings) -> list[Any]:
             found = offered(load(name) if ":" in name else load_module(name))
         except SettingsError as error:
             findings.add(error)
+            findings.partial = True
             continue
         if not found:
             findings.problems.append(f"{name} has no task, workflow or agent")
@@ -195,7 +205,7 @@ def _check_parts(
     for part in parts:
         performed |= set() if isinstance(part, Task | Workflow) else part.performs
     for task in {task.name: task for task in tasks.values()}.values():
-        if task.needs_agent and task.name not in performed:
+        if task.needs_agent and task.name not in performed and not findings.partial:
             hint = nearest(task.name, performed)
             findings.problems.append(f"No agent performs the task {task.name!r}.{hint}")
     own = [part for part in parts if isinstance(part, Workflow)]
@@ -218,7 +228,8 @@ def _check_flows(
     names = {flow.name for flow in flows}
     for flow in flows:
         for problem in flow.check(tasks):
-            if not any(f"{name!r}" in problem for name in names - tasks.keys()):
+            missing = findings.partial and "there is no task " in problem
+            if not missing and not any(f"{name!r}" in problem for name in names - tasks.keys()):
                 findings.problems.append(f"{flow.name}: {problem}")
 
 
@@ -233,7 +244,8 @@ async def _check_runs(
         async with open_store(place) as store:
             async for run in _unfinished(store, place.tenant):
                 records = await read_all(store, run.tenant, run.id)
-                findings.problems.extend(_misfits(run, records, tasks))
+                if run.task in tasks or not findings.partial:
+                    findings.problems.extend(_misfits(run, records, tasks))
     except SettingsError:
         findings.notes.append("Unfinished runs were not compared: the settings have problems.")
     except StoreUnavailableError as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import Final, Protocol
 
+from astro.cli.naming import CallNames
 from astro.cli.outcome import note
 from astro.core.errors import SettingsError
 from astro.core.records import Record
@@ -13,7 +15,7 @@ from astro.setup.plugins import load
 
 __all__ = ["Display", "PlainDisplay", "SilentDisplay", "line_of", "open_display"]
 
-_QUIET: Final = frozenset({"created", "owned", "noted", "spent", "child_finished"})
+_QUIET: Final = frozenset({"created", "owned", "noted", "reserved", "spent", "child_finished"})
 
 
 class Display(Protocol):
@@ -28,15 +30,17 @@ class Display(Protocol):
         ...
 
 
-def line_of(record: Record) -> str:
-    """Return a record as a line for those who watch."""
-    task = str(getattr(record, "task", "") or getattr(record, "call", "").partition(":")[0])
+def line_of(record: Record, name: str) -> str:
+    """Return a record as a line for those who watch; `name` is that of what it is about."""
     said = sentence(record)
-    return f"{record.at:%H:%M:%S}  {task} {said}" if task else f"{record.at:%H:%M:%S}  {said}"
+    return f"{record.at:%H:%M:%S}  {name} {said}" if name else f"{record.at:%H:%M:%S}  {said}"
 
 
 class PlainDisplay:
     """Prints a line for each record that matters."""
+
+    def __init__(self, flows: Collection[str] = ()) -> None:
+        self._names = CallNames(flows)
 
     def __enter__(self) -> PlainDisplay:
         return self
@@ -46,9 +50,11 @@ class PlainDisplay:
 
     def show(self, record: Record) -> None:
         """Print the record's line."""
-        if record.kind in _QUIET or (record.kind == "started" and _is_plain(record)):
+        name = self._names.of(record)
+        if name is None or record.kind in _QUIET:
             return
-        note(line_of(record))
+        if record.kind != "started" or not _is_plain(record):
+            note(line_of(record, name))
 
 
 def _is_plain(record: Record) -> bool:
@@ -69,14 +75,18 @@ class SilentDisplay:
         """Do nothing."""
 
 
-def open_display(*, title: str, plain: bool, quiet: bool) -> Display:
-    """Return the display that fits: a bar on a terminal, lines elsewhere."""
+def open_display(*, title: str, plain: bool, quiet: bool, flows: Collection[str] = ()) -> Display:
+    """Return the display that fits: a bar on a terminal, lines elsewhere.
+
+    Args:
+        flows: Names of tasks that are workflows; their calls go by the names of nodes.
+    """
     if quiet:
         return SilentDisplay()
     if plain or not sys.stderr.isatty():
-        return PlainDisplay()
+        return PlainDisplay(flows)
     try:
-        bar: Display = load("astro.cli.progress:ProgressDisplay")(title)
+        bar: Display = load("astro.cli.progress:ProgressDisplay")(title, flows=flows)
     except SettingsError:  # rich is not installed
-        return PlainDisplay()
+        return PlainDisplay(flows)
     return bar

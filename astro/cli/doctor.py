@@ -180,7 +180,16 @@ async def _store(place: Place) -> AsyncIterator[Finding]:
         async with store_of(settings):
             yield Finding("store", "ok", f"{settings.store.use} opens")
     except AstroError as error:
-        yield Finding("store", "problem", error.problem, error.remedy)
+        yield Finding("store", "problem", error.problem, _without_doctor(error.remedy))
+
+
+def _without_doctor(remedy: str) -> str:
+    """Return a remedy without the clause that sends people here."""
+    clauses = remedy.split("; ")
+    kept = [clause for clause in clauses if "astro doctor" not in clause]
+    if kept == clauses or not kept:
+        return "" if not kept else remedy
+    return f"{'; '.join(kept).rstrip('.')}."
 
 
 def _folder(file: Path) -> Finding:

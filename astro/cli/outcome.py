@@ -23,7 +23,7 @@ from astro.core.errors import (
     StoreError,
 )
 
-__all__ = ["Code", "code_of", "note", "write", "write_error", "write_json"]
+__all__ = ["Code", "code_of", "error_data", "note", "write", "write_error", "write_json"]
 
 
 class Code(IntEnum):
@@ -79,10 +79,18 @@ def _visible(text: str) -> str:
     )
 
 
+def error_data(error: AstroError) -> dict[str, object]:
+    """Return an error as plain data."""
+    return _data(error.problem, error.remedy, kind=type(error).__name__, code=code_of(error))
+
+
+def _data(problem: str, remedy: str, *, kind: str, code: int) -> dict[str, object]:
+    return {"type": kind, "problem": problem.strip(), "remedy": remedy, "exit_code": code}
+
+
 def write_error(problem: str, remedy: str, *, kind: str, code: int, as_json: bool) -> None:
     """Write what went wrong, and what to do about it."""
     if as_json:
-        error = {"type": kind, "problem": problem.strip(), "remedy": remedy, "exit_code": code}
-        write_json({"error": error})
+        write_json({"error": _data(problem, remedy, kind=kind, code=code)})
     else:
         note(f"Error: {problem.rstrip()}", *([remedy] if remedy else []))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import Final
 
 from rich.console import Console
@@ -17,6 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from astro.cli.display import line_of
+from astro.cli.naming import CallNames
 from astro.core.records import CreatedRecord, Record, StartedRecord
 
 __all__ = ["ProgressDisplay"]
@@ -41,7 +43,9 @@ _ENDS: Final = frozenset({"succeeded", "failed", "abandoned"})
 class ProgressDisplay:
     """Counts the calls of a run on a terminal."""
 
-    def __init__(self, title: str, console: Console | None = None) -> None:
+    def __init__(
+        self, title: str, console: Console | None = None, *, flows: Collection[str] = ()
+    ) -> None:
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -52,6 +56,7 @@ class ProgressDisplay:
             console=console or Console(file=sys.stderr),
         )
         self._task = self._bar.add_task(title, total=0)
+        self._names = CallNames(flows)
         self._begun: set[str] = set()
 
     def __enter__(self) -> ProgressDisplay:
@@ -63,6 +68,9 @@ class ProgressDisplay:
 
     def show(self, record: Record) -> None:
         """Count a call, or print a line above the bar."""
+        name = self._names.of(record)
+        if name is None:
+            return
         if isinstance(record, CreatedRecord):
             self._bar.update(self._task, description=record.task)
         elif isinstance(record, StartedRecord):
@@ -71,6 +79,6 @@ class ProgressDisplay:
         elif record.kind in _ENDS and getattr(record, "call", "") in self._begun:
             self._bar.advance(self._task)
         if record.kind in _WORTH_A_LINE:
-            line = line_of(record)
+            line = line_of(record, name)
             shown = line if line.isprintable() else ascii(line)
             self._bar.console.print(Text(shown, style=_WORTH_A_LINE[record.kind]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterable
+from contextlib import ExitStack
 from datetime import timedelta
 from shlex import join
 from typing import Any, Final
@@ -19,12 +20,18 @@ import click
 import msgspec
 
 from astro.cli.display import Display, open_display
+from astro.cli.fitting import fit, others_told
 from astro.cli.opening import Place, find_run, place_options, read_place, tasks_option
-from astro.cli.outcome import Code, note, write, write_json
+from astro.cli.outcome import Code, code_of, error_data, note, write, write_json
 from astro.cli.targets import Target, arguments_of, load_target
 from astro.cli.wording import question_data, question_lines
 from astro.core.codec import to_json
-from astro.core.errors import InvalidArgumentsError, RunCancelledError, RunFailedError
+from astro.core.errors import (
+    InvalidArgumentsError,
+    RunCancelledError,
+    RunFailedError,
+    WorkflowError,
+)
 from astro.core.fields import as_duration
 from astro.core.protocols import RunSummary
 from astro.core.records import AskedRecord, State
@@ -43,6 +50,10 @@ __all__ = ["run"]
 
 _LOOK: Final = 0.1  # seconds between looks at a run that may be waiting
 _QUIET: Final = 6  # looks without a change after which it is
+_NO_TASK: Final = "there is no task "  # as the check of a workflow says it
+_NAME_TASKS: Final = (
+    "Name the module of the tasks with --tasks MODULE, or under `tasks:` in astro.yaml."
+)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -121,29 +132,51 @@ def run(settings: str | None, store: str | None, tenant: str, **options: Any) ->
 async def _run(order: _Order) -> int:
     settings = read_place(order.place)
     target = load_target(order.target, inputs=[name for name, _ in order.inputs])
-    engine = _assembled(settings, target, order)
-    if settings.logging is not None:
-        configure_logging(level=settings.logging.level, format=settings.logging.format)
+    engine, flows = _assembled(settings, target, order)
+    with ExitStack() as stack:
+        if settings.logging is None:
+            stack.enter_context(others_told(quiet=order.quiet))
+        else:
+            configure_logging(level=settings.logging.level, format=settings.logging.format)
+        return await _driven(engine, flows, target, order)
+
+
+async def _driven(engine: LocalEngine, flows: frozenset[str], target: Target, order: _Order) -> int:
+    """Open the engine, and drive the run until it ends, waits, or is interrupted."""
     async with engine:
         task = engine.parts.tasks[target.name]
         handle = await _started(engine, task, order)
         driven = _Driven(engine, handle, order)
-        with open_display(title=task.name, plain=order.plain, quiet=order.quiet) as display:
+        with open_display(
+            title=task.name, plain=order.plain, quiet=order.quiet, flows=flows
+        ) as display:
             await driven.follow(display)
         if not driven.interrupted:
             return await driven.outcome()
     return driven.told_interrupted()
 
 
-def _assembled(settings: Settings, target: Target, order: _Order) -> LocalEngine:
-    """Return the engine of the settings, with what the target brings."""
+def _assembled(
+    settings: Settings, target: Target, order: _Order
+) -> tuple[LocalEngine, frozenset[str]]:
+    """Return the engine of the settings with what the target brings, and its workflows' names."""
     report = settings.report.copy()
     assembly = gather(settings, report)
     report.settle()
     more = [*target.parts, *(part for name in order.modules for part in offered(load_module(name)))]
     flows = {part.name: part for part in assembly.parts if isinstance(part, Workflow)}
     # The file that is run may be one of the settings' files too.
-    return assembly.engine(settings, *(part for part in more if not _is_known(part, flows)))
+    more = [part for part in more if not _is_known(part, flows)]
+    fitted = fit([*assembly.parts, *more], target.name)
+    if not order.quiet:
+        note(*fitted.lines())
+    try:
+        engine = attrs.evolve(assembly, parts=fitted.parts).engine(settings)
+    except WorkflowError as error:
+        if any(_NO_TASK in problem for problem in error.problems):
+            error.remedy = _NAME_TASKS
+        raise
+    return engine, frozenset(one.name for one in fitted.parts if isinstance(one, Workflow))
 
 
 def _is_known(part: Any, flows: dict[str, Workflow]) -> bool:
@@ -221,17 +254,23 @@ class _Driven:
         try:
             result = await handle
         except (RunFailedError, RunCancelledError) as error:
-            if not as_json:
-                raise
-            state = State.FAILED if isinstance(error, RunFailedError) else State.CANCELLED
-            write_json({"run": handle.id, "state": state.value, "problem": error.problem})
-            return Code.FAILED
+            return self._told_failed(error)
         plain = msgspec.json.decode(to_json(result))
         if as_json:
             write_json({"run": handle.id, "state": State.DONE.value, "result": plain})
         elif plain is not None:
             write([plain if isinstance(plain, str) else json.dumps(plain, indent=2)])
         return Code.OK
+
+    def _told_failed(self, error: RunFailedError | RunCancelledError) -> int:
+        if isinstance(error, RunFailedError):
+            command = join(["astro", "show", error.run, *self._order.place.options()])
+            error.remedy = f"See what happened:  {command}"
+        if not self._order.as_json:
+            raise error
+        state = State.FAILED if isinstance(error, RunFailedError) else State.CANCELLED
+        write_json({"run": self._handle.id, "state": state.value, "error": error_data(error)})
+        return code_of(error)
 
     def _told_waiting(self, found: RunSummary) -> int:
         command = self._order.resuming(found.id)

@@ -95,7 +95,7 @@ def arguments_of(task: Task[..., Any], inputs: Iterable[tuple[str, str]]) -> dic
     """Return arguments by name: JSON where it is some that fits the parameter, else text.
 
     Raises:
-        InvalidArgumentsError: One does not fit; the nearest name is told.
+        InvalidArgumentsError: One does not fit or is missing; the nearest name is told.
     """
     kinds = task.signature.kinds
     found = {}
@@ -106,6 +106,12 @@ def arguments_of(task: Task[..., Any], inputs: Iterable[tuple[str, str]]) -> dic
                 remedy=f"It has {', '.join(kinds) or 'none'}.",
             )
         found[name] = _argument(kinds[name], text, name)
+    missing = [name for name in task.signature.required if name not in found]
+    if missing:
+        raise InvalidArgumentsError(
+            f"{task.name} needs {', '.join(map(repr, missing))}.",
+            remedy=f"Pass {' '.join(f'-i {name}=...' for name in missing)}",
+        )
     return found
 
 
@@ -118,4 +124,8 @@ def _argument(kind: Any, text: str, name: str) -> Any:
             return codec_of(kind).settle(value)[1]
         except CodecError as error:
             wrong = error
-    raise InvalidArgumentsError(f"The input {name!r} does not fit: {wrong.problem}", remedy="")
+    wanted = kind.__name__ if isinstance(kind, type) else kind
+    raise InvalidArgumentsError(
+        f"The input {name!r} does not fit: {wrong.problem.rstrip('.')}.",
+        remedy=f"Pass -i {name}=VALUE, as JSON of the type {wanted}.",
+    )

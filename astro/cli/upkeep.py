@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import anyio
 import click
@@ -16,6 +18,8 @@ from astro.core.fields import as_duration
 from astro.core.protocols import Maintenance, Store
 
 __all__ = ["backup", "check_store", "db", "prune"]
+
+_NOTHING: Final = re.compile(r"\s*0+(\.0+)?\s*(ms|s|m|h|d)?\s*")
 
 
 @click.group()
@@ -42,12 +46,14 @@ async def _backup(place: Place, target: Path) -> None:
 
 
 @db.command()
-@click.option("--older-than", required=True, help="Since a run ended, for example 30d.")
+@click.option(
+    "--older-than", required=True, help="Since a run ended, for example 30d; 0s is all that have."
+)
 @place_options
 def prune(as_json: bool, older_than: str, **place: Any) -> int:
     """Remove runs that ended longer ago, with all their children; their keys stay taken."""
     try:
-        span = as_duration(older_than)
+        span = _span(older_than)
     except InvalidArgumentsError as error:
         raise click.BadParameter(str(error), param_hint="--older-than") from error
     count = anyio.run(partial(_prune, Place(**place), span))
@@ -58,7 +64,14 @@ def prune(as_json: bool, older_than: str, **place: Any) -> int:
     return Code.OK
 
 
-async def _prune(place: Place, span: Any) -> int:
+def _span(said: str) -> timedelta:
+    """Return a duration that may also be nothing: whatever has ended."""
+    if _NOTHING.fullmatch(said):
+        return timedelta(0)
+    return as_duration(float(said) if said.isdecimal() else said)
+
+
+async def _prune(place: Place, span: timedelta) -> int:
     async with open_store(place) as store:
         return await _maintained(store).prune(older_than=span)
 

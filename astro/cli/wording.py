@@ -31,6 +31,7 @@ __all__ = [
 
 _CALLS: Final = 40  # calls that are shown unless all are asked for
 _DEEP: Final = 20  # levels that are indented
+_MOVING: Final = frozenset({State.READY, State.RUNNING, State.UNDOING})  # while an engine owns it
 _WIDTH: Final = 200  # characters of a value that is shown beside others
 
 
@@ -67,8 +68,14 @@ def _short(text: str) -> str:
 def run_row(run: RunSummary, short: str) -> tuple[str, ...]:
     """Return a run as cells of a table."""
     needs = ", ".join(f"{kind} {name}" for kind, name in run.needs.items())
-    state = run.state.value
+    state = _spoken(run)
     return (short, run.task, state, str(run.records), moment(run.updated_at), run.key or "", needs)
+
+
+def _spoken(run: RunSummary) -> str:
+    """Return the state of a run; what should be moving and has nobody to move it is told."""
+    alone = run.owner is None and run.state in _MOVING
+    return f"{run.state.value}, no engine" if alone else run.state.value
 
 
 def summary_data(run: RunSummary) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def _facts(run: RunSummary, records: Sequence[Record]) -> list[str]:
     facts = {
         "run": run.id,
         "task": run.task,
-        "state": run.state.value + (f", waits for {needs}" if needs else ""),
+        "state": _spoken(run) + (f", waits for {needs}" if needs else ""),
         "key": run.key,
         "tenant": run.tenant,
         "parent": run.parent,
@@ -183,19 +190,21 @@ def _call_data(call: SeenCall) -> dict[str, Any]:
 def _tree(calls: Sequence[SeenCall], *, everything: bool) -> list[str]:
     """Return calls with those they asked for indented below them."""
     shown = calls if everything else calls[:_CALLS]
-    lines = [f"{len(calls)} {'call' if len(calls) == 1 else 'calls'}", *map(_call_line, shown)]
+    lines = [f"{len(calls)} {'call' if len(calls) == 1 else 'calls'}"]
+    lines += [_call_line(call, ids=everything) for call in shown]
     if len(shown) < len(calls):
         lines.append(f"… and {len(calls) - len(shown)} more: --all")
     return lines
 
 
-def _call_line(call: SeenCall) -> str:
+def _call_line(call: SeenCall, *, ids: bool) -> str:
+    """Return a call as a line; those that are done have their ids on demand only."""
     took = "" if call.seconds is None else f"{call.seconds:.3f} s"
     special = [
         f"by {call.agent}" if call.agent else "",
         f"attempt {call.attempt}" if call.attempt > 1 else "",
         _short(call.note),
-        call.id if call.state != State.DONE else "",
+        call.id if ids or call.state != State.DONE else "",
     ]
     said = "  ".join(part for part in special if part)
     name = "  " * (min(call.depth, _DEEP) + 1) + call.task

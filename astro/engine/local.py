@@ -241,9 +241,8 @@ class LocalEngine(Verbs):
 
     @property
     def idle(self) -> bool:
-        """Whether no attempt is at work in any run that this engine owns."""
-        owned = self._ownership.owned.values()
-        return all(run.loaded and run.mail.is_set() and not run.rest.at_work for run in owned)
+        """Whether all runs that this engine owns wait, and everything about them is kept."""
+        return all(run.waits for run in self._ownership.owned.values())
 
     def new_id(self) -> str:
         """Return an id for a run."""

@@ -133,6 +133,13 @@ class OwnedRun:
         """Whether the journal has been read."""
         return self.state.created is not None
 
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is at work, and nothing is left to be committed."""
+        if not self.loaded or not self.mail.is_set() or self.rest.at_work:
+            return False
+        return self.journal.lease.seq == self.state.seq
+
     def next_moment(self) -> datetime | None:
         """Return when the run should be claimed again if it is given up now."""
         if self.state.needs or (self.state.paused and not self.rest.working):

@@ -35,6 +35,10 @@ class Timers:
         if self._heap[0][2] is event:
             self._changed.set()
 
+    def due(self) -> float | None:
+        """Return the seconds until the next event is set, if any is."""
+        return self._heap[0][0] - self._clock.monotonic() if self._heap else None
+
     async def run(self) -> None:
         """Work until cancelled."""
         while True:

@@ -68,6 +68,9 @@ class MemoryStore:
         self._users = 0
 
     async def __aenter__(self) -> Self:
+        if self._users == 0:
+            # Nobody had it open, so whoever holds a lease is not there any more.
+            self._books.end_leases(self._clock.now())
         self._users += 1
         return self
 

@@ -1,0 +1,201 @@
+"""The crash matrix: passes what survives, and says of the rest what is wrong with it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from astro import Context, SqliteStore, task
+from astro.testing.crash_matrix import CrashMatrixError, crash_matrix
+from astro.testing.effects import note_effect
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@task
+async def draft(ctx: Context, topic: str) -> str:
+    return f"About {topic}."
+
+
+@task
+async def shorten(ctx: Context, text: str) -> str:
+    return text[:5]
+
+
+@task
+async def article(ctx: Context, topic: str) -> str:
+    text = await ctx.call(draft, topic)
+    return await ctx.call(shorten, text)
+
+
+async def test_a_workflow_of_calls_survives_every_crash() -> None:
+    report = await crash_matrix(article, "fusion")
+    assert report.deterministic
+    assert report.crashes == 2 * report.commits
+    assert len(report.calls) == 3
+
+
+@task(retry=3)
+async def flaky(ctx: Context, n: int) -> int:
+    if ctx.attempt < 3:
+        raise OSError("busy")
+    return n
+
+
+@task
+async def everything(ctx: Context) -> list[Any]:
+    numbers = await ctx.map(flaky, range(3))
+    await ctx.sleep(timedelta(days=3))
+    late = await ctx.ask("Anybody there?", bool, timeout=timedelta(days=2), default=False)
+    sure = await ctx.ask("Sure?", bool)
+    child = await ctx.start(article, "children")
+    ctx.emit("told", {"sure": sure})
+    return [numbers, late, sure, await child, str(ctx.uuid()), ctx.now().year]
+
+
+async def test_sleeps_retries_questions_and_children_survive_every_crash() -> None:
+    report = await crash_matrix(everything, parts=[article, flaky], answers={"Sure?": True})
+    assert report.deterministic
+    assert report.commits > 15
+
+
+async def test_two_crashes_in_a_row_are_survived() -> None:
+    report = await crash_matrix(article, "fusion", twice=10)
+    assert report.crashes == 2 * report.commits + 20
+
+
+async def test_a_sqlite_store_is_crashed_as_well(tmp_path: Path, anyio_backend: str) -> None:
+    if anyio_backend == "trio":
+        pytest.skip("SqliteStore runs on asyncio")
+    numbers = itertools.count()
+
+    def stores(clock: Any) -> SqliteStore:
+        return SqliteStore(tmp_path / f"{next(numbers)}.db", clock=clock, synchronous="NORMAL")
+
+    report = await crash_matrix(article, "fusion", stores=stores)
+    assert report.crashes == 2 * report.commits
+
+
+@task
+async def gambles(ctx: Context) -> str:
+    return await ctx.call(draft, str(random.random()))
+
+
+async def test_what_changes_from_one_run_to_the_next_must_not_reach_a_call() -> None:
+    with pytest.raises(CrashMatrixError, match="no longer asked for draft") as caught:
+        await crash_matrix(gambles)
+    assert "ctx.random" in str(caught.value)
+
+
+@task
+async def draws(ctx: Context) -> str:
+    return await ctx.call(draft, str(await ctx.step(draw)))
+
+
+async def draw() -> float:
+    return random.random()
+
+
+async def test_chance_in_a_step_is_no_mistake() -> None:
+    report = await crash_matrix(draws)
+    assert not report.deterministic
+
+
+def counting() -> Callable[[], int]:
+    numbers = itertools.count()
+    return lambda: next(numbers)
+
+
+count = counting()
+
+
+@task
+async def counts(ctx: Context) -> int:
+    before = count()
+    await ctx.call(draft, "x")
+    return before
+
+
+async def test_a_result_that_depends_on_more_than_calls_is_seen() -> None:
+    report = await crash_matrix(counts)
+    assert not report.deterministic
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Path:
+    return tmp_path / "outbox"
+
+
+async def test_a_file_that_is_written_outside_a_step_is_found(outbox: Path) -> None:
+    @task
+    async def careless(ctx: Context, topic: str) -> str:
+        text = await ctx.call(draft, topic)
+        outbox.write_text(text)  # noqa: ASYNC240
+        return await ctx.call(shorten, text)
+
+    with pytest.raises(CrashMatrixError, match="careless did open") as caught:
+        await crash_matrix(careless, "fusion")
+    assert f"{Path(__file__).name}:" in str(caught.value)
+    assert "went on to 'shorten'" in str(caught.value)
+    assert "ctx.step" in str(caught.value)
+
+
+async def test_the_same_in_a_step_is_no_mistake(outbox: Path) -> None:
+    async def publish(path: str, text: str) -> None:
+        await anyio.Path(path).write_text(text)
+
+    @task
+    async def careful(ctx: Context, topic: str) -> str:
+        text = await ctx.call(draft, topic)
+        await ctx.step(publish, str(outbox), text)
+        return await ctx.call(shorten, text)
+
+    assert (await crash_matrix(careful, "fusion")).deterministic
+
+
+async def test_an_effect_that_a_double_reports_is_found() -> None:
+    @task
+    async def mails(ctx: Context) -> str:
+        note_effect("mail to Ada")
+        return await ctx.call(draft, "x")
+
+    with pytest.raises(CrashMatrixError, match="mails did mail to Ada"):
+        await crash_matrix(mails)
+
+
+async def test_a_run_that_waits_for_somebody_is_reported() -> None:
+    @task
+    async def asks(ctx: Context) -> bool:
+        return await ctx.ask("Publish?", bool)
+
+    with pytest.raises(CrashMatrixError, match=r"asks 'Publish\?': pass answers"):
+        await crash_matrix(asks)
+
+
+async def test_a_workflow_that_fails_fails_the_same_way_after_a_crash() -> None:
+    @task
+    async def breaks(ctx: Context) -> None:
+        raise ValueError("broken")
+
+    @task
+    async def root(ctx: Context) -> None:
+        await ctx.call(draft, "x")
+        try:
+            await ctx.call(breaks)
+        finally:
+            await ctx.call(shorten, "a long text")
+
+    report = await crash_matrix(root)
+    assert report.deterministic
