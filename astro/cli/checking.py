@@ -138,6 +138,7 @@ async def _check(
     settings = read_place(place)
     parts = [*_parts_of_settings(settings, findings), *_parts_of_modules(modules, findings)]
     flows: list[Workflow] = []
+    last: list[str] = []
     if document is None:
         parts += _parts_of_modules([target], findings)
     elif not _is_settings(document, Path(document.source)):
@@ -145,8 +146,7 @@ async def _check(
             flows = workflows_of(document, inputs=inputs)
         except WorkflowError as error:
             findings.add(error)
-            if parts:
-                findings.notes.append("Tasks are checked once these are mended.")
+            last = ["Tasks are checked once these are mended."] if parts else []
         if not parts:
             findings.notes.append("Tasks were not checked: name their modules with --tasks.")
     if findings.partial:
@@ -154,6 +154,7 @@ async def _check(
     known = _check_parts(parts, flows, findings)
     if parts:
         await _check_runs(place, known, findings)
+    findings.notes += last
 
 
 def _is_settings(document: Document, path: Path) -> bool:

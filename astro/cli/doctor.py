@@ -27,6 +27,7 @@ _DISTRIBUTION: Final = "astro-orchestrator"
 _SAFE_SQLITE: Final = (3, 51, 3)
 _OLDEST_SQLITE: Final = (3, 38, 0)
 _PATIENCE: Final = 3  # seconds to wait for Docker
+_SENDS_HERE: Final = re.compile(r";[^;]*astro doctor[^;]*$")
 _REQUIREMENT: Final = re.compile(r"^([\w.-]+).*extra == ['\"]([\w-]+)['\"]")
 
 
@@ -185,11 +186,7 @@ async def _store(place: Place) -> AsyncIterator[Finding]:
 
 def _without_doctor(remedy: str) -> str:
     """Return a remedy without the clause that sends people here."""
-    clauses = remedy.split("; ")
-    kept = [clause for clause in clauses if "astro doctor" not in clause]
-    if kept == clauses or not kept:
-        return "" if not kept else remedy
-    return f"{'; '.join(kept).rstrip('.')}."
+    return _SENDS_HERE.sub(".", remedy)
 
 
 def _folder(file: Path) -> Finding:

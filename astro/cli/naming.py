@@ -65,9 +65,7 @@ class CallNames:
 
     def _told(self, record: EmittedRecord) -> str:
         """Return the node that a workflow tells something of."""
-        told = msgspec.json.decode(record.value)
-        node = told.get("node") if isinstance(told, dict) else None
-        return self._inside(record.parent, str(node)) if node else "emit"
+        return self._inside(record.parent, msgspec.json.decode(record.value)["node"])
 
 
 def _is_step(record: StartedRecord) -> bool:

@@ -237,9 +237,14 @@ class FailedRecord(BaseRecord, frozen=True, kw_only=True, tag="failed"):
 
 
 class AbandonedRecord(BaseRecord, frozen=True, kw_only=True, tag="abandoned"):
-    """A call was cancelled by the task that had asked for it."""
+    """A call was cancelled by the task that had asked for it.
+
+    Attributes:
+        parent: Who waited; only for a wait that has no other record.
+    """
 
     call: str
+    parent: str = ""
 
 
 class SleptRecord(BaseRecord, frozen=True, kw_only=True, tag="slept"):
@@ -393,11 +398,13 @@ class UndoingRecord(BaseRecord, frozen=True, kw_only=True, tag="undoing"):
     Attributes:
         calls: Identities to undo, in the order of undoing.
         into: The terminal state that follows.
+        failure: Why, unless the run is cancelled.
     """
 
     call: str
     calls: tuple[str, ...]
     into: State = State.FAILED
+    failure: Failure | None = None
 
 
 class IgnoredRecord(BaseRecord, frozen=True, kw_only=True, tag="ignored"):

@@ -44,6 +44,7 @@ from astro.core.records import (
     UndoingRecord,
     as_bytes,
 )
+from astro.decisions.forgetting import forget, take_back, unsettle
 from astro.decisions.spending import Scope, Spending
 
 __all__ = ["CallState", "RunState", "replay"]
@@ -62,6 +63,7 @@ class CallState(msgspec.Struct, eq=False):
         since: When its first attempt began; what the deadline of a call counts from.
         args: JSON of the arguments, kept only for tasks with an undo.
         run: Id of the child run, for a call that started one.
+        undone: How often it was undone; each time its effects have new keys.
     """
 
     id: str
@@ -82,6 +84,7 @@ class CallState(msgspec.Struct, eq=False):
     run: str | None = None
     detached: bool = False
     asked: AskedRecord | None = None
+    undone: int = 0
 
 
 class RunState(msgspec.Struct, eq=False):
@@ -91,7 +94,8 @@ class RunState(msgspec.Struct, eq=False):
         seq: Sequence number of the newest record.
         calls: By identity, all calls but the forgotten ones.
         children: Identities by the identity of the call that asked for them, in order.
-        undoable: Calls that have an undo, in the order in which they started.
+        undoable: Calls with an undo whose effects stand, or may, in the order in which they
+            started; with the last result of each, its JSON or the hash of a large one.
         finished_runs: Child runs that have ended.
         spending: What is used and held of its budgets.
     """
@@ -100,8 +104,11 @@ class RunState(msgspec.Struct, eq=False):
     seq: int = 0
     calls: dict[str, CallState] = msgspec.field(default_factory=dict)
     children: dict[str, list[str]] = msgspec.field(default_factory=dict)
-    undoable: list[str] = msgspec.field(default_factory=list)
+    undoable: dict[str, tuple[bytes | None, str | None] | None] = msgspec.field(
+        default_factory=dict
+    )
     finished_runs: dict[str, ChildFinishedRecord] = msgspec.field(default_factory=dict)
+    has_undone: bool = False
     paused: bool = False
     cancel: str | None = None
     needs: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -152,26 +159,6 @@ class RunState(msgspec.Struct, eq=False):
                 self.children.setdefault(parent, []).append(call)
         return state
 
-    def _forget(self, parent: str, *, fresh: bool, at: datetime) -> None:
-        """Let a new attempt of a call ask again for what its earlier attempts cannot give it.
-
-        Committed successes are kept, except those that only read the world; failures, abandoned
-        and unfinished calls are asked for again.
-        """
-        for child in self.children.get(parent, ()):
-            call = self.calls[child]
-            # A task may be called "sleep" too; only the verb has no attempts.
-            slept = call.task == "sleep" and not call.attempt and call.moment is not None
-            slept = slept and call.moment is not None and call.moment <= at
-            kept = (call.state is State.DONE or slept) and not call.abandoned
-            if kept and not fresh and call.effect != Effect.READ:
-                continue
-            call.state = State.READY
-            call.base = call.attempt
-            call.result = call.blob = call.failure = call.moment = None
-            call.asked = call.since = None
-            call.abandoned = False
-
 
 def replay(records: Iterable[Record]) -> RunState:
     """Return the state of a run after its records.
@@ -201,10 +188,15 @@ def _owned(state: RunState, record: OwnedRecord) -> None:
 def _started(state: RunState, record: StartedRecord) -> None:
     call = state._call(record.call, record.parent, record.task)
     if record.attempt > call.attempt and call.attempt:
-        state._forget(record.call, fresh=record.fresh, at=record.at)
-    elif record.undo and call.attempt == 0 and not state.copies(record):
-        state.undoable.append(record.call)
-        call.args = as_bytes(record.args) or b"{}"
+        forget(state, record.call, fresh=record.fresh, at=record.at)
+        state.undoing.pop(record.call, None)
+    if record.undo and not state.copies(record):
+        state.undoable.setdefault(record.call, None)
+        if call.args is None:
+            call.args = as_bytes(record.args) or b"{}"
+        undo = state.calls.get(f"{record.call}/undo")
+        if undo is not None and undo.state.terminal:
+            unsettle(undo)
     call.attempt = record.attempt
     call.state = State.RUNNING
     call.effect = record.effect
@@ -220,6 +212,13 @@ def _succeeded(state: RunState, record: SucceededRecord) -> None:
     call.result = as_bytes(record.result)
     call.blob = record.blob
     state.spending.close(record.call)
+    if record.call in state.undoable:
+        if record.cached:
+            del state.undoable[record.call]  # the effect is another call's
+        else:
+            state.undoable[record.call] = (call.result, call.blob)
+    elif record.call.endswith("/undo") and record.call.removesuffix("/undo") in state.calls:
+        take_back(state, record.call.removesuffix("/undo"))
 
 
 def _attempt_failed(state: RunState, record: AttemptFailedRecord) -> None:
@@ -235,10 +234,13 @@ def _failed(state: RunState, record: FailedRecord) -> None:
     call.state = State.FAILED
     call.failure = record.failure
     state.spending.close(record.call)
+    state.undoing.pop(record.call, None)
 
 
 def _abandoned(state: RunState, record: AbandonedRecord) -> None:
     call = state.calls.get(record.call)
+    if call is None and record.parent:
+        call = state._call(record.call, record.parent, "wait")
     if call is not None:
         call.abandoned = True
         state.spending.close(record.call)

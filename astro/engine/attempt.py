@@ -35,6 +35,7 @@ class Attempt:
         "_waits",
         "call",
         "deadline",
+        "exempt",
         "number",
         "ordinals",
         "priority",
@@ -52,6 +53,7 @@ class Attempt:
         priority: int,
         deadline: datetime | None,
         needs: tuple[str, ...],
+        exempt: bool = False,
     ) -> None:
         self.run = run
         self.call = call
@@ -59,6 +61,7 @@ class Attempt:
         self.number = number
         self.priority = priority
         self.deadline = deadline
+        self.exempt = exempt
         self.ordinals = Ordinals(call)
         self._needs = needs
         self._waits = 0
@@ -78,6 +81,11 @@ class Attempt:
             self.run.rest.queued -= 1
         self.run.rest.went_to_work()
 
+    def stand_back(self) -> None:
+        """Give the slots back without having begun."""
+        self.run.parts.slots.give(self._needs)
+        self.run.rest.came_to_rest()
+
     def end(self) -> None:
         """Give the slots back for good."""
         self._ended = True
@@ -92,7 +100,7 @@ class Attempt:
             What to call when the wait is over, before `go_on`.
         """
         self._waits += 1
-        if self._waits == 1:
+        if self._waits == 1 and not self._ended:
             self.run.parts.slots.give(self._needs)
             self.run.rest.came_to_rest()
         self.run.rest.counts(state, 1)

@@ -22,6 +22,7 @@ from astro.core.policy import Budget, Retry
 from astro.core.records import EmittedRecord, NotedRecord, Raw
 from astro.core.signature import Bound
 from astro.core.task import Task, step_task
+from astro.decisions.forgetting import generation
 from astro.engine import waiting
 from astro.engine.identity import derive
 
@@ -60,7 +61,10 @@ class LiveContext:
 
     @property
     def key(self) -> str:
-        return f"{self._attempt.run.id}/{self._attempt.call}"
+        run, call = self._attempt.run, self._attempt.call
+        # What was undone and is done again is another effect.
+        again = generation(run.state, call) if run.state.has_undone else 0
+        return f"{run.id}/{call}~{again}" if again else f"{run.id}/{call}"
 
     @property
     def attempt(self) -> int:

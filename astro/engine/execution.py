@@ -14,19 +14,16 @@ import anyio
 
 from astro.core.errors import (
     AstroError,
-    BudgetExceededError,
     RunSuspended,
     TaskTimeoutError,
 )
-from astro.core.policy import Effect
-from astro.core.protocols import Call, Choice, Remembered
+from astro.core.protocols import Call, Remembered
 from astro.core.records import (
     AbandonedRecord,
     AttemptFailedRecord,
     FailedRecord,
     Failure,
     Raw,
-    StartedRecord,
     State,
     SucceededRecord,
     as_json,
@@ -37,17 +34,17 @@ from astro.decisions.retrying import worth_retrying
 from astro.engine.attempt import Attempt, calling
 from astro.engine.choosing import choose, limits_of
 from astro.engine.context import LiveContext
+from astro.engine.dispatching import dispatch, record_start
 from astro.engine.failures import failure_of, rebuilt
 from astro.engine.identity import derive
 from astro.engine.request import CallPolicy, Request
+from astro.engine.supervisor import current_task, require_cancelled
 from astro.engine.timers import seconds_until
 
 if TYPE_CHECKING:
     from astro.engine.owned import OwnedRun
 
 __all__ = ["ask", "perform", "recalled"]
-
-_UNGUARDED = frozenset({Effect.READ, Effect.WRITE})
 
 
 async def ask(parent: Attempt, request: Request) -> Any:
@@ -89,7 +86,7 @@ async def recalled(run: OwnedRun, task: Task[..., Any], memory: CallState) -> An
     """Return the result of a finished call."""
     raw = memory.result
     if raw is None and memory.blob is not None:
-        raw = await run.parts.store.fetch(run.tenant, memory.blob)
+        raw = await run.reach(run.parts.store.fetch(run.tenant, memory.blob))
     return task.signature.returns.decode(raw or b"null")
 
 
@@ -100,15 +97,19 @@ async def perform(run: OwnedRun, request: Request, parent: Attempt | None) -> An
         if cached is not None:
             return cached[0]
     failed: dict[str, int] = {}
+    cut = run.state.undoing.get(request.id) if request.parent else None
     while True:
-        outcome = await _attempt(run, request, parent, failed)
+        if cut is not None and cut.failure is not None:
+            outcome: Any = cut.failure  # it had failed, and was being undone when it was cut off
+        else:
+            outcome = await _attempt(run, request, parent, failed)
         if isinstance(outcome, _Again):
             continue
         if isinstance(outcome, Failure):
             if not request.parent:
                 run.failure = outcome
                 raise rebuilt(request.task, request.id, outcome)
-            await run.undo(request.id)
+            await run.undo(request.id, failure=outcome)
             number = run.state.calls[request.id].attempt
             run.journal.append(FailedRecord, call=request.id, attempt=number, failure=outcome)
             await run.journal.flush()
@@ -130,17 +131,17 @@ async def _attempt(
     memory = run.state.calls.get(request.id)
     if memory is not None and memory.state is State.SLEEPING and memory.moment is not None:
         await run.rest.wait_for(request.id)
-    if run.held(undoing=request.undoes):
-        await run.gate(undoing=request.undoes)
     number, resumed = _number(memory)
-    end = _own_end(run, request, memory)
     choice = await choose(run, request, failed)
     performer = choice.name
-    attempt = _new_attempt(run, request, parent, number, end, performer)
-    await attempt.begin()
+    attempt = _new_attempt(run, request, parent, number, performer)
+    await _begin(run, request, attempt)
+    end = _own_end(run, request, memory)  # time at the gate or in the queue is no attempt's
+    if end is not None:
+        attempt.deadline = min(end, attempt.deadline or end)
     failure: Exception | None = None
     try:
-        await _dispatch(run, request, number, choice, resumed=resumed)
+        await dispatch(run, request, number, choice, resumed=resumed)
         if end is None:  # limits from above are enforced above
             raw, value = await _run(run, request, attempt, performer)
         else:
@@ -155,23 +156,36 @@ async def _attempt(
     return (await _succeeded(run, request, number, raw, value),)
 
 
+async def _begin(run: OwnedRun, request: Request, attempt: Attempt) -> None:
+    """Return with the slots of an attempt, once nothing holds the run back."""
+    while True:
+        if run.held(undoing=request.exempt):
+            await run.gate(undoing=request.exempt)
+        await attempt.begin()
+        if not run.held(undoing=request.exempt):
+            return
+        attempt.stand_back()
+
+
 def _new_attempt(
     run: OwnedRun,
     request: Request,
     parent: Attempt | None,
     number: int,
-    end: datetime | None,
     performer: str,
 ) -> Attempt:
     above = parent.deadline if parent is not None else run.deadline
+    if request.exempt:
+        above = None
     return Attempt(
         run,
         call=request.id,
         task=request.task.name,
         number=number,
         priority=_priority(run, request, parent),
-        deadline=min((m for m in (end, above) if m is not None), default=None),
+        deadline=above,
         needs=limits_of(run, request, performer),
+        exempt=request.exempt,
     )
 
 
@@ -205,52 +219,6 @@ def _own_end(run: OwnedRun, request: Request, memory: CallState | None) -> datet
     return min(moments)
 
 
-async def _dispatch(
-    run: OwnedRun, request: Request, number: int, choice: Choice, *, resumed: bool
-) -> None:
-    """Record the beginning of an attempt, once the budgets allow it.
-
-    Raises:
-        BudgetExceededError: One of them does not; the attempt is recorded nevertheless, so that
-            the call has a beginning to fail from.
-    """
-    reservation, budget, refused = "", None, None
-    try:
-        if not request.undoes:
-            if run.parts.budgets:
-                reservation = await run.purse.reserve(request, number, resumed=resumed)
-            budget = run.purse.require(request)
-    except BudgetExceededError as error:
-        refused = error
-    if not resumed:
-        _record_start(run, request, number, choice.name, choice.reason)
-    if budget is not None:
-        run.purse.put_aside(request, number, budget)
-    run.purse.recorded(reservation)
-    if refused is not None:
-        raise refused
-    if budget is not None or (not resumed and request.task.effect not in _UNGUARDED):
-        await run.journal.flush()
-
-
-def _record_start(run: OwnedRun, request: Request, number: int, agent: str, reason: str) -> None:
-    task = request.task
-    run.journal.append(
-        StartedRecord,
-        call=request.id,
-        task=task.name,
-        attempt=number,
-        parent=request.parent,
-        args=as_json(request.bound.raw if number == 1 else None),
-        agent=agent,
-        reason=reason if agent else "",
-        place=request.place,
-        effect=task.effect.value,
-        fresh=request.retry.fresh,
-        undo=task.undo is not None,
-    )
-
-
 async def _within(
     end: datetime, run: OwnedRun, request: Request, attempt: Attempt, performer: str
 ) -> tuple[bytes, Any]:
@@ -276,7 +244,7 @@ async def _run(
     """Run the body; return the result as JSON and as the caller sees it."""
     task, bound = request.task, request.bound
     ctx = LiveContext(attempt, place="", policy=CallPolicy())
-    around = calling.get()
+    around, me = calling.get(), current_task()
     calling.set(attempt)
     try:
         agent = run.parts.performer(task, performer) if performer else None
@@ -287,17 +255,19 @@ async def _run(
             value = await task.fn(ctx, *bound.args, **bound.kwargs)
         else:
             value = await task.fn(*bound.args, **bound.kwargs)
-    except (Exception, anyio.get_cancelled_exc_class(), GeneratorExit, KeyboardInterrupt):
-        raise
-    except RunSuspended:
+    except (Exception, RunSuspended, KeyboardInterrupt):
         raise
     except BaseException as error:
-        if run.closed or _suspends(error):
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            await require_cancelled()
+        elif isinstance(error, GeneratorExit) and current_task() is not me:
+            raise  # the coroutine is being closed
+        elif run.closed or _suspends(error):
             raise RunSuspended from error
         # SystemExit and its like end a task, never the engine.
         raise AstroError(
             f"{request.task.name} raised {type(error).__name__}: {error}.",
-            remedy="Raise an Exception instead.",
+            remedy="Raise an Exception instead; of what you await, catch that it was cancelled.",
         ) from error
     finally:
         calling.set(around)
@@ -312,7 +282,7 @@ def _suspends(error: BaseException) -> bool:
 async def _succeeded(run: OwnedRun, request: Request, number: int, raw: bytes, value: Any) -> Any:
     blob = None
     if len(raw) >= run.parts.blob_size:
-        blob = await run.parts.store.put(run.tenant, raw)
+        blob = await run.reach(run.parts.store.put(run.tenant, raw))
     if request.parent:
         run.divergence.judge(request.id)
         run.journal.append(
@@ -358,11 +328,11 @@ async def _cached(run: OwnedRun, request: Request) -> tuple[Any] | None:
     """Return the remembered result of an equal call, after recording that it was used."""
     if request.id in run.state.calls:
         return None
-    raw = await run.parts.store.recall(run.tenant, _cache_key(request))
+    raw = await run.reach(run.parts.store.recall(run.tenant, _cache_key(request)))
     if raw is None:
         return None
     value = request.task.signature.returns.decode(raw)
-    _record_start(run, request, 1, "", "")
+    record_start(run, request, 1, undoable=False)
     run.journal.append(SucceededRecord, call=request.id, attempt=1, result=Raw(raw), cached=True)
     await run.journal.flush()
     return (value,)

@@ -7,15 +7,21 @@ for what, which attempts are at work, which events to set.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
-from astro.core.errors import CodecError, RunSuspended, TaskTimeoutError
-from astro.core.messages import FinishedMessage, Posted
+from astro.core.errors import (
+    CodecError,
+    RunNotFoundError,
+    RunSuspended,
+    StoreError,
+    TaskTimeoutError,
+)
+from astro.core.messages import Posted
 from astro.core.policy import Budget
 from astro.core.protocols import Lease
 from astro.core.records import (
@@ -29,12 +35,11 @@ from astro.core.records import (
     State,
     SucceededRecord,
     as_bytes,
-    as_json,
 )
 from astro.core.signature import Bound
 from astro.core.task import Task
 from astro.decisions.replay import CallState, RunState
-from astro.engine import execution, mail, undoing
+from astro.engine import ending, execution, mail, undoing
 from astro.engine.attempt import Attempt, performing
 from astro.engine.divergence import Divergence
 from astro.engine.failures import failure_of
@@ -47,6 +52,7 @@ from astro.engine.timers import seconds_until
 
 __all__ = ["OwnedRun"]
 
+T = TypeVar("T")
 _LOGGER = logging.getLogger("astro.engine")
 _POISON = 5  # leases in a row that were not released
 
@@ -99,7 +105,8 @@ class OwnedRun:
         self.divergence = Divergence(self)
         self._committed = committed
         self._opened = anyio.Event()
-        self._scope = anyio.CancelScope()
+        self._scope, self._last = anyio.CancelScope(), anyio.CancelScope()
+        self._shielded: set[anyio.CancelScope] = set()
         self._expired = False
         self.journal: Journal
         self.purse: Purse
@@ -169,9 +176,9 @@ class OwnedRun:
                 self.deliver(posted)
             with self._scope:
                 await self._perform()
-            if self.closed:
-                return
-            await self._end()
+            with self._last:
+                self.require_open()
+                await ending.end(self)
         except RunSuspended:
             pass
         finally:
@@ -203,6 +210,10 @@ class OwnedRun:
         if self.lease.failures >= _POISON and not self.state.needs:
             await self.park({"attention": f"it ended {self.lease.failures} engines in a row"})
         if self.state.cancel is not None:
+            return
+        cut = self.state.undoing.get(self.root)
+        if cut is not None:
+            self.failure = cut.failure  # it had failed, and was being undone when it was cut off
             return
         task = self.parts.tasks[self.root]
         bound = await self._arguments(task)
@@ -250,38 +261,6 @@ class OwnedRun:
             moments.append(self.created.at + self.budget.time)
         return min((moment for moment in moments if moment is not None), default=None)
 
-    async def _end(self) -> None:
-        """Undo what has to be undone, then commit the terminal record."""
-        state = State.DONE
-        if self.state.cancel is not None and self.result == (None, None) and not self.failure:
-            state = State.CANCELLED
-        elif self.failure is not None:
-            state = State.FAILED
-        if state is not State.DONE:
-            # Cancellation must not reach the undos, nor the terminal commit.
-            self.closing = True
-            await self.undo(self.root, into=state)
-            mail.cancel_children(self)
-        else:
-            self.divergence.judge(self.root)
-        raw, blob = self.result
-        result = as_json(raw)
-        failure = self.failure if state is State.FAILED else None
-        if self.created.parent is not None:
-            message = FinishedMessage(
-                run=self.id, state=state, result=result, blob=blob, failure=failure
-            )
-            self.journal.send(self.created.parent[0], message)
-        self.journal.append(
-            FinishedRecord,
-            state=state,
-            result=result,
-            blob=blob,
-            failure=failure,
-            reason=self.state.cancel or "",
-        )
-        await self.journal.flush()
-
     def end_by_cancel(self) -> None:
         """Cancel the attempts of a run whose cancellation is recorded."""
         self.closing = True
@@ -307,7 +286,8 @@ class OwnedRun:
         self.closed = self.closing = True
         if self.loaded:
             self.journal.closed = True
-        self._scope.cancel()
+        for scope in (self._scope, self._last, *self._shielded):
+            scope.cancel()
 
     async def park(self, needs: dict[str, str]) -> None:
         """Record what the run waits for, and wait until somebody posts a message."""
@@ -341,17 +321,26 @@ class OwnedRun:
     async def ask(self, parent: Attempt, task: Task[..., Any], *said: Any) -> Any:
         """Return the result of a call; `said` is bound, identity, place and policy."""
         bound, identity, place, policy = said
-        request = Request(task, bound, identity, parent.call, place, policy)
+        exempt = parent.exempt
+        request = Request(task, bound, identity, parent.call, place, policy, exempt=exempt)
         return await execution.ask(parent, request)
 
     async def recalled(self, task: Task[..., Any], memory: CallState) -> Any:
         """Return the result of a finished call."""
         return await execution.recalled(self, task, memory)
 
-    async def undo(self, call: str, *, into: State = State.FAILED) -> None:
-        """Undo what the subtree of a call has committed."""
+    async def undo(
+        self, call: str, *, into: State = State.FAILED, failure: Failure | None = None
+    ) -> None:
+        """Undo what the subtree of a call has done; only giving the run up cuts it off."""
         if self.state.undoable:
-            await undoing.undo(self, call, into)
+            with anyio.CancelScope(shield=True) as scope:
+                self._shielded.add(scope)
+                try:
+                    await undoing.undo(self, call, into, failure)
+                finally:
+                    self._shielded.discard(scope)
+            self.require_open()
 
     def held(self, *, undoing: bool = False) -> bool:
         """Return whether new attempts may not begin: paused, parked, draining or overdue."""
@@ -375,11 +364,26 @@ class OwnedRun:
         self._opened.set()
         self._opened = anyio.Event()
 
+    async def reach(self, asked: Awaitable[T]) -> T:
+        """Return what the store says; if it fails, the run is given up and not its call.
+
+        Raises:
+            RunNotFoundError: The store does not have what was asked for.
+            RunSuspended: The store fails.
+        """
+        try:
+            return await asked
+        except RunNotFoundError:
+            raise
+        except StoreError as error:
+            self.journal.fail(error)
+            raise RunSuspended from error
+
     # --- Mail --------------------------------------------------------------------------------
 
     async def pull(self) -> None:
         """Take what is in the inbox at this moment."""
-        for posted in await self.parts.store.inbox(self.lease.owner):
+        for posted in await self.reach(self.parts.store.inbox(self.lease.owner)):
             if posted.run == self.id:
                 self.deliver(posted)
 

@@ -260,7 +260,14 @@ class Ownership:
         now = self._parts.clock.now()
         for run in [*self.owned.values()]:
             if self._is_idle(run, now):
-                await run.suspend()
+                await self._suspend(run)
+
+    async def _suspend(self, run: OwnedRun) -> None:
+        try:
+            await run.suspend()
+        except StoreError as error:
+            _LOGGER.warning("Run not released: %s", error, extra={"run": run.id})
+            self._unwell(error)
 
     # --- Giving up ---------------------------------------------------------------------------
 
@@ -274,7 +281,4 @@ class Ownership:
                 await anyio.sleep(_LOOK)
         await self.commit_leftovers()
         for run in [*self.owned.values()]:
-            try:
-                await run.suspend()
-            except StoreError as error:
-                _LOGGER.warning("Run not released: %s", error, extra={"run": run.id})
+            await self._suspend(run)

@@ -27,7 +27,12 @@ class CallPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A call as it was asked for."""
+    """A call as it was asked for.
+
+    Attributes:
+        undoes: Whether it undoes another one.
+        exempt: Whether it is part of an undo: no budget and no pause keeps it from being done.
+    """
 
     task: Task[..., Any]
     bound: Bound
@@ -36,6 +41,7 @@ class Request(msgspec.Struct, frozen=True):
     place: str
     policy: CallPolicy
     undoes: bool = False
+    exempt: bool = False
 
     @property
     def retry(self) -> Retry:
@@ -43,7 +49,7 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def budget(self) -> Budget | None:
-        return None if self.undoes else self.policy.budget or self.task.budget
+        return None if self.exempt else self.policy.budget or self.task.budget
 
     @property
     def lasting(self) -> timedelta | None:

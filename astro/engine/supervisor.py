@@ -14,8 +14,9 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
-__all__ = ["Supervisor", "current_task", "in_event_loop"]
+__all__ = ["Supervisor", "current_task", "in_event_loop", "require_cancelled"]
 
 
 def _trio() -> Any:
@@ -37,6 +38,18 @@ def current_task() -> object:
     trio = _trio()
     found: object = asyncio.current_task() if trio is None else trio.lowlevel.current_task()
     return found
+
+
+async def require_cancelled() -> None:
+    """Raise if the task that runs now is being cancelled; return if only a body pretends so.
+
+    What was cancelled elsewhere raises in whoever awaits it, as if that were cancelled too.
+    """
+    await anyio.lowlevel.checkpoint_if_cancelled()
+    if _trio() is None:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise asyncio.CancelledError
 
 
 class Supervisor:
@@ -85,6 +98,11 @@ class Supervisor:
         except Exception as error:
             # Kept for those who wait; the host that opened the engine is not interrupted.
             self.error = error
+        except BaseException as error:
+            self.error = error
+            raise
         finally:
+            if self.error is None and not self._stop.is_set():
+                self.error = RuntimeError("its background work was cancelled")
             self._group = None
             self._closed.set()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from astro.core.errors import UnknownTaskError
 from astro.core.policy import Retry
-from astro.core.records import State, UndoingRecord
+from astro.core.records import Failure, State, UndoingRecord
 from astro.core.signature import Bound
 from astro.core.task import Task
 from astro.decisions.replay import CallState, RunState
@@ -25,27 +25,24 @@ __all__ = ["undo"]
 _RETRY = Retry(attempts=3)
 
 
-async def undo(run: OwnedRun, call: str, into: State) -> None:
-    """Undo the committed calls below a call, the newest first; then ask about what is left."""
+async def undo(run: OwnedRun, call: str, into: State, failure: Failure | None) -> None:
+    """Undo what the calls below a call have done, the newest first; then ask about what is left."""
     pending = _pending(run.state, call)
     if not pending:
         return
     if call not in run.state.undoing:
-        run.journal.append(UndoingRecord, call=call, calls=tuple(pending), into=into)
+        run.journal.append(
+            UndoingRecord, call=call, calls=tuple(pending), into=into, failure=failure
+        )
         await run.journal.flush()
     left: list[str] = []
     for identity in pending:
-        memory = run.state.calls[identity]
-        policy = CallPolicy(retry=_RETRY)
-        task = await _undo_task(run, memory)
-        bound = Bound(memory.args or b"{}", (), {})
-        request = Request(task, bound, f"{identity}/undo", call, "undo", policy, undoes=True)
-        known = run.state.calls.get(request.id)
+        known = run.state.calls.get(f"{identity}/undo")
         if known is not None and known.state is State.FAILED:
             left.append(identity)
             continue
         try:
-            await perform(run, request, None)
+            await _undo_one(run, call, run.state.calls[identity])
         except Exception:
             left.append(identity)
     if left:
@@ -54,15 +51,7 @@ async def undo(run: OwnedRun, call: str, into: State) -> None:
 
 def _pending(state: RunState, call: str) -> list[str]:
     """Return the calls below a call that are to be undone, in the order of undoing."""
-    found: list[str] = []
-    for identity in reversed(state.undoable):
-        memory = state.calls[identity]
-        undone = state.calls.get(f"{identity}/undo")
-        finished = undone is not None and undone.state is State.DONE
-        effective = memory.state in (State.DONE, State.RUNNING)
-        if effective and not finished and _below(state, identity, call):
-            found.append(identity)
-    return found
+    return [one for one in reversed(state.undoable) if _below(state, one, call)]
 
 
 def _below(state: RunState, identity: str, call: str) -> bool:
@@ -70,23 +59,42 @@ def _below(state: RunState, identity: str, call: str) -> bool:
     while parent:
         if parent == call:
             return True
-        memory = state.calls.get(parent)
+        memory = state.calls.get(parent.removesuffix("/undo"))
         parent = memory.parent if memory is not None else ""
     return False
 
 
+async def _undo_one(run: OwnedRun, call: str, memory: CallState) -> None:
+    """Undo one call, once this deployment has its task."""
+    while memory.task not in run.parts.tasks:
+        await run.park({"task": memory.task})
+    request = Request(
+        task=await _undo_task(run, memory),
+        bound=Bound(memory.args or b"{}", (), {}),
+        id=f"{memory.id}/undo",
+        parent=call,
+        place="undo",
+        policy=CallPolicy(retry=_RETRY),
+        undoes=True,
+        exempt=True,
+    )
+    await perform(run, request, None)
+
+
 async def _undo_task(run: OwnedRun, memory: CallState) -> Task[..., Any]:
     """Return the undo of a call as a task whose body has everything it needs."""
-    try:
-        task = run.parts.tasks[memory.task]
-    except KeyError:
-        raise UnknownTaskError(memory.task, run.parts.tasks) from None
-    assert task.undo is not None  # only such calls are undoable
+    task = run.parts.tasks[memory.task]
+    if task.undo is None:
+        raise UnknownTaskError(f"the undo of {task.name}", [])
     fn = task.undo
     bound = task.signature.load(memory.args or b"{}")
+    known = run.state.undoable.get(memory.id)
     result = None
-    if memory.state is State.DONE:
-        result = await run.recalled(task, memory)
+    if known is not None:
+        raw, blob = known
+        if raw is None and blob is not None:
+            raw = await run.reach(run.parts.store.fetch(run.tenant, blob))
+        result = task.signature.returns.decode(raw or b"null")
 
     async def body(ctx: Any) -> None:
         await fn(ctx, result, *bound.args, **bound.kwargs)

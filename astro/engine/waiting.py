@@ -255,7 +255,7 @@ class LiveChild:
             raise RunFailedError(self.id, end.failure)
         raw = as_bytes(end.result)
         if end.blob is not None:
-            raw = await run.parts.store.fetch(run.tenant, end.blob)
+            raw = await run.reach(run.parts.store.fetch(run.tenant, end.blob))
         return self._task.signature.returns.decode(raw or b"null")
 
 

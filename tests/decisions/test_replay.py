@@ -220,20 +220,20 @@ def test_an_ignored_message_changes_nothing_but_the_number() -> None:
 def test_calls_with_an_undo_are_listed_in_the_order_in_which_they_started() -> None:
     story = in_root().started("a", "root", undo=True, args=Raw(b'{"x":1}'))
     story.started("b", "root", undo=True).started("c", "root")
-    assert story.state.undoable == ["a", "b"]
+    assert list(story.state.undoable) == ["a", "b"]
     assert story.state.calls["a"].args == b'{"x":1}'
     assert story.state.calls["b"].args == b"{}"
 
 
 def test_another_attempt_does_not_list_a_call_for_undo_twice() -> None:
     story = in_root().started("a", "root", undo=True).started("a", "root", attempt=2, undo=True)
-    assert story.state.undoable == ["a"]
+    assert list(story.state.undoable) == ["a"]
 
 
 def test_a_fork_undoes_only_its_own_calls() -> None:
     story = created(source="s", copied=2).started("root").started("a", "root", undo=True)
     story.started("b", "root", undo=True)
-    assert story.state.undoable == ["b"]
+    assert list(story.state.undoable) == ["b"]
     assert [story.state.copies(record) for record in story.records] == [True, True, True, False]
     assert not RunState().copies(story.records[0])
 
