@@ -40,11 +40,16 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit
 
 
 class AnswerMessage(_Message, frozen=True, kw_only=True, tag="answer"):
-    """The answer to a question; `once` is the question's call."""
+    """The answer to a question; `once` names the question.
+
+    Attributes:
+        asked: Sequence number of the question's record; the same call may ask again. 0 is any.
+    """
 
     call: str
     answer: Raw
     by: str = ""
+    asked: int = 0
 
 
 class CancelMessage(_Message, frozen=True, kw_only=True, tag="cancel"):

@@ -99,6 +99,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
         seq: Sequence number of the newest entry.
         head: Hash of the newest entry.
         failures: How often in a row a lease on this run was not released.
+        lost: With a claim, whether the owner before did not release the run.
         first: With a claim, the run's only entry, if it has one only: owning a new run needs no
             read. A store may leave it out.
     """
@@ -112,6 +113,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     head: str
     priority: int = 20
     failures: int = 0
+    lost: bool = False
     first: Entry | None = None
 
 
@@ -156,6 +158,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         needs: What a parked run waits for; empty for all other states.
         used: What the entries add to what the tenant has used of its budget.
         reserved: Names of the run's reservations that go on; all others end. None changes none.
+        proves: Whether the entries show that the run got somewhere; resets its `failures`.
     """
 
     entries: tuple[Entry, ...]
@@ -168,6 +171,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     needs: Mapping[str, str] = msgspec.field(default_factory=dict)
     used: Usage | None = None
     reserved: tuple[str, ...] | None = None
+    proves: bool = True
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -269,9 +273,11 @@ class Store(Blobs, Protocol):
         """Take leases on runs that wait for an owner.
 
         Claimable is a run that has not ended, has no live lease, has a due `wake_at`, and whose
-        task is among the offers. Tenants take turns; within one, higher priority and then age
-        come first. Each claim raises the token; claiming a lease that was not released raises
-        `failures`. Its own leases that ran out an owner does not claim, but renews.
+        task is among the offers; if it is parked for a task or an agent, that too has to be
+        offered (`"review"`, `"agent:review"`). Tenants take turns; within one, higher priority
+        and then age come first. Each claim raises the token; claiming a lease that was not
+        released raises `failures`. Its own leases that ran out an owner does not claim, but
+        renews.
         """
         ...
 
@@ -291,7 +297,7 @@ class Store(Blobs, Protocol):
 
         Compares token, sequence and head, and sets them. Repeating a commit whose last entry is
         already the head is success. A terminal state ends the lease and closes the inbox. A
-        committed entry resets the count of failures.
+        commit that `proves` something resets the count of failures.
 
         Raises:
             LeaseLostError: A newer token exists, or the journal is not where the lease says.

@@ -24,8 +24,8 @@ async def choose(run: OwnedRun, request: Request, failed: dict[str, int]) -> Cho
     in_place = request.undoes or request.task.skip == 0  # undos and steps are not routed
     performers = () if in_place else run.parts.performers.get(request.task.name, ())
     if not performers:
-        if request.task.needs_agent and not in_place:
-            await run.park({"agent": request.task.name})
+        while request.task.needs_agent and not in_place:
+            await run.park({"agent": request.task.name})  # another engine may have one
         return _BODY
     if len(performers) == 1 and request.task.needs_agent:
         return Choice(name=performers[0].agent.name, reason="the only agent")

@@ -35,6 +35,8 @@ async def dispatch(
             budget = run.purse.require(request)
     except BudgetExceededError as error:
         refused = error
+    if number > 1 and not resumed:
+        run.divergence.asked_again(request.id)
     if not resumed:
         undoable = refused is None
         record_start(run, request, number, choice.name, choice.reason, undoable=undoable)

@@ -228,8 +228,12 @@ async def _within(
         TaskTimeoutError: It did not finish in time.
     """
     left = seconds_until(end, run.parts.clock.now())
-    with anyio.move_on_after(left) as scope:
-        return await _run(run, request, attempt, performer)
+    run.rest.ends[request.id] = end
+    try:
+        with anyio.move_on_after(left) as scope:
+            return await _run(run, request, attempt, performer)
+    finally:
+        run.rest.ends.pop(request.id, None)
     if scope.cancelled_caught:
         raise TaskTimeoutError(
             f"{request.task.name} did not finish in time.",

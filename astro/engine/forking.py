@@ -20,6 +20,7 @@ from astro.core.records import (
     AskedRecord,
     ChildFinishedRecord,
     ChildStartedRecord,
+    CreatedRecord,
     EmittedRecord,
     Entry,
     NotedRecord,
@@ -61,30 +62,35 @@ def forked(
         )
     before = [record for record in records if record.seq <= at]
     state = replay(before)
-    created = state.created
-    assert created is not None  # the first record of every journal
     kept = [record for record in before if _settled(record, state, now)]
+    assert state.created is not None  # the first record of every journal
     first = msgspec.structs.replace(
-        created,
+        state.created,
         at=now,
         key=None,
         parent=None,
         source=source,
         copied=len(kept),
-        budget=budget or created.budget,
+        budget=budget or state.created.budget,
+        deadline=_shifted(state.created, now),
     )
-    entries = _chained([first, *kept], tenant=created.tenant, run=id)
+    entries = _chained([first, *kept], tenant=first.tenant, run=id)
     return NewRun(
         id=id,
-        task=created.task,
+        task=first.task,
         entry=entries[0],
         entries=tuple(entries[1:]),
         fingerprint="",
-        priority=created.priority,
-        deadline=created.deadline,
+        priority=first.priority,
+        deadline=first.deadline,
         source=source,
         created_at=now,
     )
+
+
+def _shifted(created: CreatedRecord, now: datetime) -> datetime | None:
+    """Return a deadline that gives the fork as much time as the source had."""
+    return None if created.deadline is None else now + (created.deadline - created.at)
 
 
 def _chained(records: Sequence[Record], *, tenant: str, run: str) -> list[Entry]:

@@ -6,11 +6,12 @@ A call is known by parent, branch, task and arguments, and by a number among equ
 
 from __future__ import annotations
 
+from collections.abc import Container
 from hashlib import blake2b
 from weakref import WeakKeyDictionary
 
 from astro.core.errors import AmbiguousCallError
-from astro.engine.supervisor import current_task
+from astro.engine.supervisor import current_task, is_done
 
 __all__ = ["Ordinals", "derive"]
 
@@ -43,16 +44,32 @@ class Ordinals:
                 so that their order, and with it their identity, would be chance.
         """
         kind = self._kind(branch, task, raw)
-        if self._serials is None:  # most attempts ask for nothing
-            self._serials = WeakKeyDictionary()
-        asker = self._serials.setdefault(current_task(), len(self._serials) + 1)
-        if self._askers.setdefault(kind, asker) != asker:
+        if self._askers.setdefault(kind, self._asker()) != self._asker():
             raise AmbiguousCallError(f"{task}({raw.decode()[:80]})")
         return self._number(kind)
 
     def take_all(self, branch: str, task: str, raws: list[bytes]) -> list[str]:
-        """Return the identities of many calls of one `map`, in list order."""
-        return [self._number(self._kind(branch, task, raw)) for raw in raws]
+        """Return the identities of many calls of one `map`, in list order.
+
+        Raises:
+            AmbiguousCallError: Another asyncio task of the attempt maps over an equal item.
+        """
+        asker = self._asker()
+        kinds = [self._kind(branch, task, raw) for raw in raws]
+        for kind, raw in zip(kinds, raws, strict=True):
+            if self._askers.setdefault(kind, asker) != asker:
+                raise AmbiguousCallError(f"{task}({raw.decode()[:80]})")
+        return [self._number(kind) for kind in kinds]
+
+    def _asker(self) -> int:
+        """Return the number of the asyncio task that runs now."""
+        if self._serials is None:  # most attempts ask for nothing
+            self._serials = WeakKeyDictionary()
+        return self._serials.setdefault(current_task(), len(self._serials) + 1)
+
+    def others(self, waiting: Container[object]) -> bool:
+        """Return whether a task that has asked for something is at work, and not among some."""
+        return any(task not in waiting and not is_done(task) for task in [*(self._serials or ())])
 
     def alias(self, branch: str, name: str, raw: bytes, like: str) -> str:
         """Return the identity that a call would have under an earlier name of its task."""

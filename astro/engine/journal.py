@@ -23,10 +23,24 @@ from astro.core.errors import RunSuspended
 from astro.core.ledger import Usage
 from astro.core.messages import Message
 from astro.core.protocols import Commit, Lease, NewRun, Remembered, Store
-from astro.core.records import Entry, Record, State, decode_entries, encode_record, verify
+from astro.core.records import (
+    AskedRecord,
+    Entry,
+    FinishedRecord,
+    ParkedRecord,
+    Record,
+    State,
+    SucceededRecord,
+    decode_entries,
+    encode_record,
+    verify,
+)
 from astro.decisions.replay import RunState, replay
 
-__all__ = ["Journal", "read_state"]
+__all__ = ["PROOF", "Journal", "read_state"]
+
+PROOF = (SucceededRecord, FinishedRecord, ParkedRecord, AskedRecord)
+"""The records that show that a run got somewhere without ending its engine."""
 
 _PAGE = 5_000  # entries read at once
 
@@ -186,6 +200,7 @@ class Journal:
             needs=self.state.needs,
             used=used,
             reserved=reserved,
+            proves=any(isinstance(record, PROOF) for record in records),
         )
         return commit, records
 

@@ -122,7 +122,7 @@ class LocalEngine(Verbs):
         self._grace = grace
         self._observers = Observers(observers)
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
-        self._submitted: set[str] = set()
+        self._submitted: dict[str, str] = {}
         self._room = anyio.Event()
         self._open = False
         self._stack = AsyncExitStack()
@@ -167,14 +167,14 @@ class LocalEngine(Verbs):
         with anyio.CancelScope(shield=True):
             try:
                 await self.drain()
-                await self._observers.drain()
+                with anyio.move_on_after(self._grace.total_seconds()):
+                    await self._observers.drain()
             finally:
                 await self._stack.aclose()
 
     async def drain(self, grace: timedelta | None = None) -> None:
         """Take nothing more, let attempts in flight finish, release the rest for others."""
-        if not self._ownership.draining:
-            await self._ownership.drain(self._grace if grace is None else grace)
+        await self._ownership.drain(self._grace if grace is None else grace)
 
     async def drain_on(self, *signals: signal.Signals) -> None:
         """Wait for a signal and drain; a second one cancels attempts in flight.
@@ -206,12 +206,8 @@ class LocalEngine(Verbs):
                     _LOGGER.warning("No part performs %r", found.task, extra={"run": found.id})
 
     def _has(self, needs: Any) -> bool:
-        tasks, performers = self._parts.tasks, self._parts.performers
-        return bool(needs) and all(
-            kind in ("agent", "task", "arguments")
-            and (name in performers or (name in tasks and not tasks[name].needs_agent))
-            for kind, name in needs.items()
-        )
+        known = all(kind in ("agent", "task", "arguments") for kind in needs)
+        return bool(needs) and known and self._parts.has(needs)
 
     # --- What handles and verbs ask ----------------------------------------------------------
 
@@ -296,24 +292,26 @@ class LocalEngine(Verbs):
         """Return whether this engine owns a run at the moment."""
         return run in self._ownership.owned
 
-    async def room(self, run: str) -> None:
+    async def room(self, run: str, tenant: str) -> None:
         """Return when one more run may be submitted from outside (back-pressure)."""
         while len(self._submitted) >= self._parts.limits.pending:
             with anyio.move_on_after(1.0):
                 await self._room.wait()
             await self._forget_finished()
-        self._submitted.add(run)
+        self._submitted[run] = tenant
 
     async def _forget_finished(self) -> None:
         """Count no longer what other engines have finished."""
-        query = RunQuery(ids=frozenset(self._submitted), limit=len(self._submitted) or 1)
-        for found in (await self.store.runs(self._said.tenant, query)).items:
-            if found.state.terminal:
-                self._submitted.discard(found.id)
+        for tenant in {*self._submitted.values()}:
+            ids = frozenset(run for run, whose in self._submitted.items() if whose == tenant)
+            found = await self.store.runs(tenant, RunQuery(ids=ids, limit=len(ids)))
+            for one in found.items:
+                if one.state.terminal:
+                    self._submitted.pop(one.id, None)
 
     def submitted_elsewhere(self, run: str) -> None:
         """Count a run no longer that turned out to exist."""
-        self._submitted.discard(run)
+        self._submitted.pop(run, None)
 
     # --- What ownership tells ----------------------------------------------------------------
 
@@ -326,7 +324,7 @@ class LocalEngine(Verbs):
 
     def _gone(self, run: OwnedRun) -> None:
         if run.state.finished is not None:
-            self._submitted.discard(run.id)
+            self._submitted.pop(run.id, None)
             self._room.set()
             self._room = anyio.Event()
 

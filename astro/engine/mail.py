@@ -68,7 +68,9 @@ def deliver(run: OwnedRun, posted: Posted) -> None:
 
 def _answer(run: OwnedRun, posted: Posted, message: AnswerMessage) -> None:
     call = run.state.calls.get(message.call)
-    asked = call is not None and call.state is State.ASKED
+    asked = call is not None and call.state is State.ASKED and call.asked is not None
+    if call is not None and call.asked is not None and message.asked:
+        asked = asked and message.asked == call.asked.seq
     in_time = call is not None and (call.moment is None or posted.at <= call.moment)
     if asked and in_time:
         run.journal.append(AnsweredRecord, call=message.call, answer=message.answer, by=message.by)

@@ -15,46 +15,38 @@ from typing import Any, TypeVar
 import anyio
 
 from astro.core.errors import (
-    CodecError,
     RunNotFoundError,
     RunSuspended,
     StoreError,
-    TaskTimeoutError,
 )
 from astro.core.messages import Posted
 from astro.core.policy import Budget
 from astro.core.protocols import Lease
 from astro.core.records import (
-    AskedRecord,
     CreatedRecord,
     Failure,
-    FinishedRecord,
     OwnedRecord,
     ParkedRecord,
     Record,
+    ResumedRecord,
     State,
-    SucceededRecord,
-    as_bytes,
 )
-from astro.core.signature import Bound
 from astro.core.task import Task
 from astro.decisions.replay import CallState, RunState
-from astro.engine import ending, execution, mail, undoing
-from astro.engine.attempt import Attempt, performing
+from astro.engine import ending, execution, mail, root, undoing
+from astro.engine.attempt import Attempt
 from astro.engine.divergence import Divergence
-from astro.engine.failures import failure_of
-from astro.engine.journal import Journal, read_state
+from astro.engine.journal import PROOF, Journal, read_state
 from astro.engine.parts import Parts
 from astro.engine.purse import Purse
-from astro.engine.request import CallPolicy, Request
+from astro.engine.request import Request
 from astro.engine.rest import Rest
-from astro.engine.timers import seconds_until
 
 __all__ = ["OwnedRun"]
 
 T = TypeVar("T")
 _LOGGER = logging.getLogger("astro.engine")
-_POISON = 5  # leases in a row that were not released
+_PARTS = frozenset({"agent", "task"})
 
 
 class OwnedRun:
@@ -149,9 +141,14 @@ class OwnedRun:
 
     def next_moment(self) -> datetime | None:
         """Return when the run should be claimed again if it is given up now."""
-        if self.state.needs or (self.state.paused and not self.rest.working):
-            return None
+        if self.lacks_part:
+            return self.parts.clock.now()  # whoever has the part may claim it
         return self.rest.next_moment()
+
+    @property
+    def lacks_part(self) -> bool:
+        """Whether the run is parked for a part that this engine does not have."""
+        return not self.parts.has(self.state.needs)
 
     def condition(self) -> State:
         """Return the state that the next commit stores."""
@@ -174,8 +171,10 @@ class OwnedRun:
             await self.mail.wait()
             for posted in self.early:
                 self.deliver(posted)
+            if self.state.needs.keys() & _PARTS and not self.lacks_part:
+                self.journal.append(ResumedRecord, by=self.lease.owner)
             with self._scope:
-                await self._perform()
+                await root.perform_root(self)
             with self._last:
                 self.require_open()
                 await ending.end(self)
@@ -202,50 +201,10 @@ class OwnedRun:
         self.state = state
         self.purse = Purse(self)
         self.journal.closed = self.closed
-        lost = self.lease.failures > 0
-        self.journal.append(OwnedRecord, owner=self.lease.owner, token=self.lease.token, lost=lost)
+        lease = self.lease
+        self.journal.append(OwnedRecord, owner=lease.owner, token=lease.token, lost=lease.lost)
 
-    async def _perform(self) -> None:
-        """Perform the root call within the run's deadline."""
-        if self.lease.failures >= _POISON and not self.state.needs:
-            await self.park({"attention": f"it ended {self.lease.failures} engines in a row"})
-        if self.state.cancel is not None:
-            return
-        cut = self.state.undoing.get(self.root)
-        if cut is not None:
-            self.failure = cut.failure  # it had failed, and was being undone when it was cut off
-            return
-        task = self.parts.tasks[self.root]
-        bound = await self._arguments(task)
-        request = Request(task, bound, self.root, "", "", CallPolicy())
-        performing.set(self._lineage())
-        end = self._run_end()
-        if end is None:
-            await self._root(request)
-            return
-        left = seconds_until(end, self.parts.clock.now(), since=self.created.at)
-        with anyio.move_on_after(left) as scope:
-            await self._root(request)
-        if scope.cancelled_caught:
-            late = TaskTimeoutError("The run's deadline has passed.", remedy="")
-            self.failure = failure_of(late, attempts=1, retryable=False)
-            self.closing = True
-
-    async def _arguments(self, task: Task[..., Any]) -> Bound:
-        """Return the arguments; park the run as long as they do not fit its task."""
-        while True:
-            try:
-                return task.signature.load(as_bytes(self.created.args) or b"{}")
-            except CodecError:
-                await self.park({"arguments": self.root})
-
-    async def _root(self, request: Request) -> None:
-        try:
-            await execution.perform(self, request, None)
-        except Exception as error:
-            self.failure = self.failure or failure_of(error, attempts=1, retryable=False)
-
-    def _lineage(self) -> tuple[str, ...]:
+    def lineage(self) -> tuple[str, ...]:
         """Return this run and the runs above it, as far as this engine owns them."""
         found = [self.id]
         run: OwnedRun | None = self
@@ -253,13 +212,6 @@ class OwnedRun:
             found.append(run.created.parent[0])
             run = self._kin.get(found[-1])
         return tuple(found)
-
-    def _run_end(self) -> datetime | None:
-        """Return when the run has to have ended, by its deadline or its budget of time."""
-        moments = [self.deadline]
-        if self.budget.time is not None:
-            moments.append(self.created.at + self.budget.time)
-        return min((moment for moment in moments if moment is not None), default=None)
 
     def end_by_cancel(self) -> None:
         """Cancel the attempts of a run whose cancellation is recorded."""
@@ -303,7 +255,7 @@ class OwnedRun:
     def _saw(self, records: Sequence[Record]) -> None:
         """Wake who waits for what was just committed, then tell the engine."""
         self.rest.saw(records)
-        if not self.proved.is_set() and any(isinstance(one, _PROOF) for one in records):
+        if not self.proved.is_set() and any(isinstance(one, PROOF) for one in records):
             self.proved.set()
         self._committed(self, records)
 
@@ -355,9 +307,13 @@ class OwnedRun:
             RunSuspended: The engine has given the run up.
         """
         self.require_open()
-        while self.held(undoing=undoing):
-            await self._opened.wait()
-            self.require_open()
+        self.rest.gated += 1
+        try:
+            while self.held(undoing=undoing):
+                await self._opened.wait()
+                self.require_open()
+        finally:
+            self.rest.gated -= 1
 
     def reopen(self) -> None:
         """Let those who wait at the gate look again."""
@@ -393,4 +349,3 @@ class OwnedRun:
 
 
 _UNLIMITED = Budget()
-_PROOF = (SucceededRecord, FinishedRecord, ParkedRecord, AskedRecord)

@@ -8,6 +8,7 @@ it starts nothing after two thirds of the lease and cancels its attempts at its 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -57,6 +58,9 @@ class Ownership:
         self._renewed_at = parts.clock.monotonic()
         self._dirty = anyio.Event()
         self._alone = anyio.Lock()
+        self._claiming = anyio.Lock()
+        self._drained = anyio.Event()
+        self._drain_end = math.inf
         self._suspect: OwnedRun | None = None
         self.owned: dict[str, OwnedRun] = {}
         self.draining = False
@@ -67,7 +71,7 @@ class Ownership:
 
     async def run(self) -> None:
         """Claim and read mail until cancelled."""
-        offers = frozenset(self._parts.tasks)
+        offers = self._parts.offers
         while True:
             try:
                 await self._turn(offers)
@@ -81,12 +85,17 @@ class Ownership:
 
     async def _claim(self, offers: frozenset[str], *, limit: int) -> Sequence[Lease]:
         clock, store = self._parts.clock, self._parts.store
-        asked = clock.reading()
-        claimed = await store.claim(
-            self._owner, offers=offers, limit=limit, duration=self._lease_for
-        )
-        clock.adopt(claimed.at, asked=asked)
-        return claimed.leases
+        async with self._claiming:
+            asked = clock.reading()
+            claimed = await store.claim(
+                self._owner, offers=offers, limit=limit, duration=self._lease_for
+            )
+            clock.adopt(claimed.at, asked=asked)
+            if self.draining:  # it began while the store was asked
+                for lease in claimed.leases:
+                    await self._let_go(lease, wake_at=clock.now())
+                return ()
+            return claimed.leases
 
     async def _turn(self, offers: frozenset[str]) -> None:
         store = self._parts.store
@@ -124,7 +133,7 @@ class Ownership:
         async with self._alone:
             self._suspect = run
             self._heed_age()
-            while any(other.rest.working for other in self.owned.values()):  # noqa: ASYNC110  # rare
+            while self._at_work():  # noqa: ASYNC110  # rare
                 await anyio.sleep(_LOOK)
             run.stalled = False
             self._supervisor.spawn(self._own, run)
@@ -249,8 +258,12 @@ class Ownership:
                     continue
 
     def _is_idle(self, run: OwnedRun, now: datetime) -> bool:
-        if run.rest.at_work or run.rest.idle_since is None or run.closed:
+        if run.rest.at_work or run.rest.idle_since is None or run.closed or not run.loaded:
             return False
+        if run.rest.busy:
+            return False
+        if run.lacks_part:
+            return True
         if now - run.rest.idle_since < self._parts.idle_for:
             return False
         moment = run.next_moment()
@@ -273,12 +286,23 @@ class Ownership:
 
     async def drain(self, grace: timedelta) -> None:
         """Claim nothing more, let attempts in flight finish for a while, release the rest."""
+        end = anyio.current_time() + grace.total_seconds()
+        self._drain_end = min(self._drain_end, end)
+        if self.draining:
+            await self._drained.wait()
+            return
         self.draining = True
         for run in self.owned.values():
             run.draining = True
-        with anyio.move_on_after(grace.total_seconds()):
-            while any(run.rest.working for run in self.owned.values()):  # noqa: ASYNC110  # rare
+        try:
+            while anyio.current_time() < self._drain_end and self._at_work():  # noqa: ASYNC110
                 await anyio.sleep(_LOOK)
-        await self.commit_leftovers()
-        for run in [*self.owned.values()]:
-            await self._suspend(run)
+            async with self._claiming:
+                await self.commit_leftovers()
+                for run in [*self.owned.values()]:
+                    await self._suspend(run)
+        finally:
+            self._drained.set()
+
+    def _at_work(self) -> bool:
+        return any(run.rest.busy for run in self.owned.values())

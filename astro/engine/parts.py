@@ -73,6 +73,19 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
             self.budgets.clear()
             self.budgets.update(found)
 
+    @property
+    def offers(self) -> frozenset[str]:
+        """What runs this engine may claim: tasks, and agents that a parked run waits for."""
+        agents = {f"agent:{task}" for task in self.performers}
+        return frozenset({*self.tasks, *agents})
+
+    def has(self, needs: Mapping[str, str]) -> bool:
+        """Return whether a parked run may go on here, as far as parts are what it lacks."""
+        return all(
+            (kind != "task" or name in self.tasks) and (kind != "agent" or name in self.performers)
+            for kind, name in needs.items()
+        )
+
     def candidates(self, task: Task[..., Any], failed: Mapping[str, int]) -> list[Candidate]:
         """Return who could perform a call, with what the engine knows of each."""
         found = [

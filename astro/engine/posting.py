@@ -90,7 +90,12 @@ async def answer(
             remedy="Answer with a value of the type that was asked for.",
         )
     message = AnswerMessage(
-        call=asked.call, answer=Raw(raw), by=by, once=asked.call, not_after=asked.deadline
+        call=asked.call,
+        answer=Raw(raw),
+        by=by,
+        asked=asked.seq,
+        once=f"{asked.call}@{asked.seq}",
+        not_after=asked.deadline,
     )
     await store.post(tenant, run, message)
 

@@ -31,13 +31,19 @@ class Rest:
         working: Attempts that have their slots.
         queued: Attempts that wait for a slot.
         idle_since: When the last attempt came to rest, if none is at work.
+        gated: Attempts that may not begin at the moment.
+        attempts: Those that have begun and not ended.
+        ends: When the run, and attempts of it, are given up; by what.
     """
 
     def __init__(self, run: OwnedRun) -> None:
         self._run = run
         self.working = 0
         self.queued = 0
-        self.idle_since: datetime | None = None
+        self.idle_since: datetime | None = run.parts.clock.now()
+        self.gated = 0
+        self.attempts: set[Attempt] = set()
+        self.ends: dict[str, datetime] = {}
         self._resting = {State.ASKED: 0, State.SLEEPING: 0}
         self._moments: dict[str, datetime | None] = {}
         self._events: dict[str, anyio.Event] = {}
@@ -47,11 +53,19 @@ class Rest:
         """Whether an attempt runs or waits only for its turn."""
         return bool(self.working or self.queued)
 
+    @property
+    def busy(self) -> bool:
+        """Whether an attempt runs, or part of one."""
+        return bool(self.working) or any(attempt.busy for attempt in self.attempts)
+
     def next_moment(self) -> datetime | None:
         """Return when something of this run is due; None if only a message can move it."""
-        if self.at_work or not self._moments:
-            return self._run.parts.clock.now()
-        return min((m for m in self._moments.values() if m is not None), default=None)
+        run = self._run
+        held = run.state.paused or bool(run.state.needs)
+        if self.busy or (not held and (self.queued or self.gated or not self._moments)):
+            return run.parts.clock.now()
+        moments = [*self._moments.values(), *self.ends.values()]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def condition(self, *, paused: bool) -> State:
         """Return the state that follows from what the attempts do."""
@@ -91,14 +105,16 @@ class Rest:
     async def resting(self, attempt: Attempt, state: State, identity: str) -> AsyncIterator[None]:
         """Count an attempt as waiting; what is cancelled in here by its task is abandoned."""
         over = attempt.wait(state)
-        self._moments[identity] = self._run.state.calls[identity].moment
+        known = self._run.state.calls.get(identity)
+        self._moments[identity] = None if known is None else known.moment
         try:
             yield
         except BaseException as error:
             over()
             attempt.seize()
             if not isinstance(error, Exception) and not self._run.closing:
-                self._run.journal.append(AbandonedRecord, call=identity)
+                parent = attempt.call if known is None else ""
+                self._run.journal.append(AbandonedRecord, call=identity, parent=parent)
             raise
         finally:
             self._moments.pop(identity, None)

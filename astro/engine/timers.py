@@ -13,6 +13,7 @@ from astro.core.clock import Clock
 
 __all__ = ["Timers", "seconds_until"]
 
+_FEW = 64  # entries that are not worth looking through
 _ROUNDING = 1e-7  # seconds that sums of floats may be off
 
 
@@ -23,6 +24,7 @@ class Timers:
         self._clock = clock
         self._heap: list[tuple[float, int, anyio.Event]] = []
         self._numbers = count()
+        self._crowded = _FEW
         self._changed = anyio.Event()
 
     def after(self, seconds: float, event: anyio.Event) -> None:
@@ -30,6 +32,11 @@ class Timers:
         if seconds <= 0:
             event.set()
             return
+        if len(self._heap) >= self._crowded:
+            # Who was woken by something else left its entry behind.
+            self._heap = [entry for entry in self._heap if not entry[2].is_set()]
+            heapq.heapify(self._heap)
+            self._crowded = max(2 * len(self._heap), _FEW)
         due = self._clock.monotonic() + seconds
         heapq.heappush(self._heap, (due, next(self._numbers), event))
         if self._heap[0][2] is event:

@@ -78,15 +78,17 @@ class Verbs:
         bound = offered.signature.bind(args, kwargs)
         id = engine.new_id()
         watch = engine.watch(id)
-        await engine.room(id)
-        run = new_run(engine.parts, said, offered, bound, id=id)
-        kept, watch.first = id, run.entry
+        await engine.room(id, said.tenant)
+        kept = ""
         try:
+            run = new_run(engine.parts, said, offered, bound, id=id)
+            watch.first = run.entry
             kept = await engine.store.create(said.tenant, run)
         finally:
             if kept != id:
                 engine.submitted_elsewhere(id)
-                watch = engine.watch(kept)
+        if kept != id:
+            watch = engine.watch(kept)
         return RunHandle(
             engine,
             tenant=said.tenant,

@@ -95,6 +95,8 @@ async def fan_out(
 
 async def _recall(attempt: Attempt, fan: _Fan) -> None:
     """Answer from the journal what it knows, before anything is dispatched."""
+    for identity in fan.identities:
+        attempt.run.divergence.asked(attempt.call, identity)
     for index, identity in enumerate(fan.identities):
         memory = attempt.run.state.calls.get(identity)
         if memory is None or memory.state is not State.DONE or memory.abandoned:
@@ -102,7 +104,6 @@ async def _recall(attempt: Attempt, fan: _Fan) -> None:
                 raise rebuilt(fan.task, identity, memory.failure)
             fan.todo.append(index)
         else:
-            attempt.run.divergence.asked(attempt.call, identity)
             fan.results[index] = await attempt.run.recalled(fan.task, memory)
 
 
@@ -245,8 +246,12 @@ class LiveChild:
     async def _wait(self) -> Any:
         run = self._attempt.run
         run.require_open()
+        wait = self._attempt.ordinals.take("", "wait", to_json(self.id))
+        given_up = run.state.calls.get(wait)
+        if given_up is not None and given_up.abandoned:
+            await run.rest.hang(self._attempt)
         if self.id not in run.state.finished_runs:
-            async with run.rest.resting(self._attempt, State.ASKED, self._call):
+            async with run.rest.resting(self._attempt, State.ASKED, wait):
                 await run.rest.child_finished(self.id)
         end = run.state.finished_runs[self.id]
         if end.state is State.CANCELLED:

@@ -47,6 +47,43 @@ def test_every_mistake_of_a_file_is_reported(astro: Astro) -> None:
     assert all(problem.startswith("line 1") for problem in problems)
 
 
+def test_mistakes_of_the_graph_do_not_hide_that_tasks_come_later(astro: Astro) -> None:
+    later = "Tasks are checked once these are mended."
+    assert astro(f"check bad.yaml --tasks {HOUSE}").err.splitlines()[-1] == later
+    assert later not in astro("check bad.yaml").err
+    assert later not in astro(f"check misfit.yaml --tasks {HOUSE}").err
+
+
+def test_an_agent_that_cannot_be_made_is_one_problem_and_not_two(
+    astro: Astro, tmp_path: Path
+) -> None:
+    (tmp_path / "astro.yaml").write_text(
+        "tasks: [tests.setup.house]\n"
+        "agents: {r: {use: 'tests.setup.house:Reviewer', config: {stile: plain}}}\n"
+    )
+    found = astro("check astro.yaml --json").json
+    (problem,) = found["problems"]
+    assert problem.startswith("line 2, agents.r.config.stile: ")
+    assert "What is missing is told once all tasks and agents can be loaded." in found["notes"]
+
+
+def test_a_module_that_cannot_be_loaded_is_one_problem_and_not_two(astro: Astro) -> None:
+    (problem,) = astro("check good.yaml --tasks tests.cli.lone --tasks nowhere --json").json[
+        "problems"
+    ]
+    assert "there is no module 'nowhere'" in problem
+
+
+def test_runs_whose_task_may_be_in_a_faulty_module_are_no_problem(astro: Astro, asked: str) -> None:
+    found = astro("check tests.setup.house --tasks nowhere --json").json["problems"]
+    assert [problem for problem in found if asked in problem] == []
+
+
+def test_other_mistakes_of_settings_hide_no_missing_agent(astro: Astro, tmp_path: Path) -> None:
+    (tmp_path / "astro.yaml").write_text("lease_for: soon\ntasks: [tests.cli.needy]\n")
+    assert "No agent performs the task 'judge'." in astro("check astro.yaml").out
+
+
 def test_every_misfit_with_the_tasks_is_reported(astro: Astro) -> None:
     done = astro(f"check misfit.yaml --tasks {HOUSE}")
     assert done.code == Code.FAILED

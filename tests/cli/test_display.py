@@ -13,6 +13,7 @@ from astro.cli import display
 from astro.cli.display import PlainDisplay, SilentDisplay, open_display
 from astro.cli.progress import ProgressDisplay
 from astro.core.errors import SettingsError
+from astro.core.policy import Budget
 from astro.core.records import (
     AskedRecord,
     CreatedRecord,
@@ -21,6 +22,7 @@ from astro.core.records import (
     FinishedRecord,
     Raw,
     Record,
+    ReservedRecord,
     StartedRecord,
     State,
     SucceededRecord,
@@ -49,7 +51,7 @@ def test_a_bar_counts_calls_and_prints_what_matters_above() -> None:
             bar.show(record)
     text = screen.getvalue()
     assert "2/3" in text
-    assert "greet failed for good: OSError: down" in text
+    assert "greet #2 failed for good: OSError: down" in text
     assert "\x1b[2J" not in text
 
 
@@ -59,12 +61,28 @@ def test_plain_lines_leave_out_what_says_nothing(capsys: pytest.CaptureFixture[s
             lines.show(record)
     assert capsys.readouterr().err.splitlines() == [
         "00:00:00  greet attempt 1 started by polite",
-        "00:00:00  greet attempt 2 started",
+        "00:00:00  greet #2 attempt 2 started",
         "00:00:00  ask '\\x1b[2J?'",
         "00:00:00  greet succeeded",
-        "00:00:00  greet failed for good: OSError: down",
+        "00:00:00  greet #2 failed for good: OSError: down",
         "00:00:00  The run ended: done",
     ]
+
+
+def test_a_bar_does_not_count_what_a_workflow_asks_for_itself() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100, color_system=None)
+    step = StartedRecord(seq=3, at=NOW, call="d", task="definition", parent="welcome")
+    with ProgressDisplay("welcome", console, flows=["welcome"]) as bar:
+        for record in (RECORDS[0], RECORDS[1], step, SucceededRecord(seq=4, at=NOW, call="d")):
+            bar.show(record)
+    assert "0/1" in screen.getvalue()
+
+
+def test_what_is_put_aside_of_a_budget_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with PlainDisplay() as lines:
+        lines.show(ReservedRecord(seq=3, at=NOW, call="x", attempt=1, budget=Budget(tokens=1)))
+    assert capsys.readouterr().err == ""
 
 
 class Terminal(io.StringIO):

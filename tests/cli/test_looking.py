@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from astro.cli.opening import shorten
 from astro.cli.outcome import Code
+from astro.cli.wording import run_row
+from astro.core.protocols import RunSummary
+from astro.core.records import State
 from tests.cli.conftest import HOUSE, Astro, without_numbers
 
 
@@ -104,7 +108,41 @@ def test_a_question_is_shown_with_the_command_that_answers_it(astro: Astro, aske
 def test_many_calls_are_shown_only_when_asked_for(astro: Astro) -> None:
     run = astro(f"run {HOUSE}:count -i to=60 --json").json["run"]
     assert astro(f"show {run}").out.splitlines()[-1] == "… and 21 more: --all"
-    assert astro(f"show {run} --all").out.count("double") == 60
+    assert astro(f"show {run} --all").out.count(" double ") == 60
+
+
+def test_the_ids_of_all_calls_are_shown_and_explained(astro: Astro) -> None:
+    run = astro(f"run {HOUSE}:count -i to=2 --json").json["run"]
+    assert "double:" not in astro(f"show {run}").out
+    *_, last = astro(f"show {run} --all").out.splitlines()
+    assert astro(f"show {run} --call {last.split()[-1]}").out.endswith("succeeded\n")
+
+
+def test_a_run_that_should_move_and_has_no_engine_says_so(astro: Astro, asked: str) -> None:
+    fork = astro(f"fork {asked} --at 1").out.strip()
+    assert "  ready, no engine  " in astro("ps --state ready").out
+    assert "state     ready, no engine\n" in astro(f"show {fork}").out
+    (run,) = astro("ps --state ready --json").json["runs"]
+    assert (run["state"], run["owner"]) == ("ready", None)
+
+
+@pytest.mark.parametrize(
+    ("state", "owner", "spoken"),
+    [
+        (State.RUNNING, None, "running, no engine"),
+        (State.RUNNING, "1-a", "running"),
+        (State.ASKED, None, "asked"),
+        (State.DONE, None, "done"),
+    ],
+)
+def test_only_what_should_move_is_missed_by_an_engine(
+    state: State, owner: str | None, spoken: str
+) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    run = RunSummary(
+        id="r", tenant="t", task="x", state=state, created_at=now, updated_at=now, owner=owner
+    )
+    assert run_row(run, "r")[2] == spoken
 
 
 def test_a_call_is_explained(astro: Astro, greeted: str) -> None:

@@ -77,6 +77,11 @@ def test_a_run_that_has_ended_takes_no_message(astro: Astro, greeted: str, comma
     assert state(astro, greeted) == "done"
 
 
+def test_cancelling_what_has_ended_says_how_it_ended(astro: Astro, greeted: str) -> None:
+    done = astro(f"cancel {greeted}")
+    assert (done.out, done.err) == (f"{greeted} done\n", "")
+
+
 def test_a_fork_remembers_what_was_done(astro: Astro, asked: str) -> None:
     fork = astro(f"fork {asked}").out.strip()
     assert astro(f"show {fork} --json").json["source"] == asked

@@ -55,7 +55,8 @@ def test_an_input_is_what_its_parameter_wants(astro: Astro) -> None:
     [
         ("-i nme=Ada", "greet has no input 'nme'. Did you mean 'name'?"),
         ("-i name=Ada -i times=many", "The input 'times' does not fit"),
-        ("", "name"),
+        ("-i name=Ada -i times=many", "\nPass -i times=VALUE, as JSON of the type int."),
+        ("", "greet needs 'name'.\nPass -i name=..."),
         ("-i name", "'name' is not of the form name=value"),
     ],
 )
@@ -70,8 +71,17 @@ def test_an_input_that_does_not_fit_is_a_usage_error(
 def test_plain_lines_tell_how_it_goes(astro: Astro) -> None:
     done = astro(f"run {HOUSE}:count -i to=2")
     assert without_numbers(done.err).splitlines() == [
-        "TIME  double succeeded",
-        "TIME  double succeeded",
+        "TIME  double #1 succeeded",
+        "TIME  double #2 succeeded",
+        "TIME  The run ended: done",
+    ]
+
+
+@pytest.mark.usefixtures("flow")
+def test_plain_lines_of_a_workflow_name_its_nodes_and_no_steps_of_its_own(astro: Astro) -> None:
+    done = astro(f"run flow.yaml:article -i who=Ada --tasks {HOUSE}")
+    assert without_numbers(done.err).splitlines() == [
+        "TIME  one succeeded",
         "TIME  The run ended: done",
     ]
 
@@ -83,9 +93,17 @@ def test_a_failed_run_exits_with_1(astro: Astro) -> None:
     assert "astro show" in done.err
 
 
-def test_a_failed_run_is_a_result_with_json(astro: Astro) -> None:
-    done = astro(f"run {HOUSE}:broken --json")
+def test_a_failed_run_is_a_result_with_json_and_carries_its_error(astro: Astro) -> None:
+    done = astro(f"run {HOUSE}:broken --json --store sqlite:a.db")
+    run = done.json["run"]
     assert (done.code, done.json["state"]) == (Code.FAILED, "failed")
+    error = done.json["error"]
+    assert error.pop("problem").endswith("PermanentError: nothing helps")
+    assert error == {
+        "type": "RunFailedError",
+        "remedy": f"See what happened:  astro show {run} --store sqlite:a.db",
+        "exit_code": Code.FAILED,
+    }
 
 
 def test_the_same_key_is_the_same_run(astro: Astro) -> None:
@@ -133,7 +151,8 @@ def test_a_workflow_of_a_module_runs(astro: Astro) -> None:
         (f"{HOUSE}:gret", "Did you mean 'greet'?"),
         (f"{HOUSE}:nothing", "is neither a task nor a workflow"),
         ("house.py:greet", "Name the module: house"),
-        ("tests.cli.needy:judge", "No part of this engine offers the task 'judge'"),
+        ("tests.cli.needy:judge", "No agent performs 'judge'."),
+        ("tests.cli.needy:flow", "No agent performs 'judge', which flow asks for."),
     ],
 )
 def test_what_cannot_be_run_is_a_usage_error(astro: Astro, target: str, problem: str) -> None:
@@ -142,11 +161,85 @@ def test_what_cannot_be_run_is_a_usage_error(astro: Astro, target: str, problem:
     assert problem in done.err
 
 
+@pytest.mark.usefixtures("flow")
+def test_a_workflow_without_its_tasks_is_told_how_to_name_them(astro: Astro) -> None:
+    remedy = astro("run flow.yaml:article -i who=Ada").err.splitlines()[-1]
+    assert remedy == (
+        "Name the module of the tasks with --tasks MODULE, or under `tasks:` in astro.yaml."
+    )
+
+
 def test_every_mistake_of_a_workflow_is_told_with_its_line(astro: Astro, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: {tasks: [{id: x, capabilty: greet}, {id: y}]}")
     problems = astro("run bad.yaml").err
     assert "line 1, a.tasks[0].capabilty" in problems
     assert "a.tasks[1]" in problems
+
+
+# --- Tasks without an agent --------------------------------------------------------------------
+
+
+NEEDY = "tests.cli.needy"
+NO_AGENT = (
+    "No agent performs 'judge'; runs that ask for it will wait. "
+    "Name the agent in astro.yaml or in the module."
+)
+
+
+def test_a_task_without_an_agent_blocks_no_other_of_its_module(astro: Astro) -> None:
+    done = astro(f"run {NEEDY}:alone")
+    assert (done.code, done.out) == (Code.OK, "done alone\n")
+    assert done.err.splitlines()[:2] == [
+        NO_AGENT,
+        "Workflows that ask for it are left out: 'flow'.",
+    ]
+
+
+def test_a_task_without_an_agent_is_no_matter_for_those_who_want_the_result_only(
+    astro: Astro,
+) -> None:
+    assert astro(f"run {NEEDY}:alone -q").err == ""
+
+
+def test_a_task_without_an_agent_of_a_further_module_blocks_nothing(astro: Astro) -> None:
+    done = astro(f"run {HOUSE}:greet -i name=Ada --tasks tests.cli.needy_only")
+    assert (done.code, done.err.splitlines()[0]) == (Code.OK, NO_AGENT)
+
+
+def test_a_run_that_asks_for_a_task_without_an_agent_waits_for_one(astro: Astro) -> None:
+    done = astro(f"run {NEEDY}:judged -i text=x --json")
+    assert (done.code, done.json["state"]) == (Code.WAITING, "parked")
+    assert done.json["needs"] == {"agent": "judge"}
+    again = astro(f"run {NEEDY}:judged --continue {done.json['run']} --tasks tests.cli.judges -q")
+    assert (again.out, again.err) == ("fine: x\n", "")
+
+
+def test_a_target_without_an_agent_is_told_how_to_name_one(astro: Astro) -> None:
+    done = astro(f"run {NEEDY}:judge -i text=x --json")
+    assert done.json["error"]["remedy"] == (
+        "Name an agent that performs it: under `agents:` in astro.yaml, or in the module or "
+        "another one, with --tasks MODULE."
+    )
+
+
+# --- Other runs --------------------------------------------------------------------------------
+
+
+def test_runs_that_nothing_here_performs_are_told_once_per_task(astro: Astro, asked: str) -> None:
+    astro(f"fork {asked}")
+    lines = astro("run tests.cli.needed:needed").err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith("(publish) is left alone: nothing here performs it.")
+
+
+def test_runs_that_nothing_here_performs_are_not_told_when_quiet(astro: Astro, asked: str) -> None:
+    assert astro("run tests.cli.needed:needed -q").err == ""
+
+
+def test_a_run_takes_up_other_unfinished_runs_of_its_tasks(astro: Astro, asked: str) -> None:
+    astro(f"cancel {asked}")
+    astro(f"run {HOUSE}:slow -i parts=10 -q")
+    assert astro(f"show {asked} --json").json["state"] == "cancelled"
 
 
 # --- Settings ----------------------------------------------------------------------------------

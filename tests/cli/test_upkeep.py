@@ -26,6 +26,18 @@ def test_pruning_removes_what_ended_long_ago(astro: Astro, greeted: str, asked: 
     assert astro("db prune --older-than soon").code == Code.USAGE
 
 
+@pytest.mark.parametrize("nothing", ["0s", "0", "0d"])
+def test_pruning_may_remove_whatever_has_ended(
+    astro: Astro, greeted: str, asked: str, nothing: str
+) -> None:
+    assert astro(f"db prune --older-than {nothing}").out == "Removed 1 run.\n"
+    assert [run["id"] for run in astro("ps --json").json["runs"]] == [asked]
+
+
+def test_seconds_need_no_unit(astro: Astro, greeted: str) -> None:
+    assert astro("db prune --older-than 3600").out == "Removed 0 runs.\n"
+
+
 def test_a_sound_store_has_no_problems(astro: Astro, greeted: str) -> None:
     done = astro("db check")
     assert (done.code, done.out) == (Code.OK, "Checked 1 runs with 4 records.\n")
@@ -56,7 +68,8 @@ def test_the_doctor_names_what_is_there(astro: Astro) -> None:
 def test_the_doctor_opens_the_store(astro: Astro, greeted: str, tmp_path: Path) -> None:
     assert findings(astro)["store"]["state"] == "ok"
     (tmp_path / "runs.db").write_bytes(b"no database" * 1000)
-    assert findings(astro)["store"]["state"] == "problem"
+    found = findings(astro)["store"]
+    assert (found["state"], found["remedy"]) == ("problem", "Restore the store from a backup.")
     assert astro("doctor").code == Code.FAILED
 
 

@@ -240,7 +240,9 @@ async def test_releasing_an_old_lease_is_ignored(
     (taken,) = await claim(store, SLOW)
     await store.release(lease, wake_at=BEGINNING)
     assert await claim(store) == ()
-    assert list(await store.renew(SLOW, duration=MINUTE)) == [replace(taken, first=None)]
+    assert list(await store.renew(SLOW, duration=MINUTE)) == [
+        replace(taken, first=None, lost=False)
+    ]
 
 
 async def test_releasing_twice_is_harmless(store: Any, lease: Lease) -> None:
@@ -292,3 +294,55 @@ async def test_a_finished_run_is_never_claimed(
 async def test_a_run_created_as_finished_is_never_claimed(store: Any) -> None:
     await store.create(TENANT, new_run(state=State.DONE))
     assert await claim(store) == ()
+
+
+async def test_a_commit_that_proves_nothing_keeps_the_count_of_failures(
+    store: Any, lease: Lease, clock: ManualClock
+) -> None:
+    clock.advance(2 * MINUTE)
+    (lease,) = await claim(store, SLOW)
+    await store.commit(lease, replace(progress(lease), proves=False))
+    clock.advance(2 * MINUTE)
+    (lease,) = await claim(store)
+    assert lease.failures == 2
+
+
+async def test_a_claim_tells_whether_the_owner_before_released_the_run(
+    store: Any, lease: Lease, clock: ManualClock
+) -> None:
+    assert not lease.lost
+    clock.advance(2 * MINUTE)
+    (lease,) = await claim(store, SLOW)
+    assert lease.lost
+    await store.release(lease, wake_at=BEGINNING)
+    (lease,) = await claim(store)
+    assert (lease.lost, lease.failures) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("needs", "offered"),
+    [
+        ({"task": "refund"}, "refund"),
+        ({"agent": "review"}, "agent:review"),
+        ({"agent": 'it\'s "quoted"'}, 'agent:it\'s "quoted"'),
+    ],
+)
+async def test_a_parked_run_is_claimed_by_those_who_have_what_it_needs(
+    store: Any, lease: Lease, needs: dict[str, str], offered: str
+) -> None:
+    parked = replace(progress(lease), state=State.PARKED, needs=needs)
+    lease = await store.commit(lease, parked)
+    await store.release(lease, wake_at=BEGINNING)
+    assert await claim(store, SLOW) == ()
+    assert await claim(store, SLOW, offers=ANY | {"review"}) == ()
+    (taken,) = await claim(store, SLOW, offers=ANY | {offered})
+    assert taken.run == lease.run
+
+
+async def test_a_run_that_needs_attention_may_be_claimed_by_anybody(
+    store: Any, lease: Lease
+) -> None:
+    parked = replace(progress(lease), state=State.PARKED, needs={"attention": "look"})
+    lease = await store.commit(lease, parked)
+    await store.release(lease, wake_at=BEGINNING)
+    assert len(await claim(store, SLOW)) == 1

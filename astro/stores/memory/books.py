@@ -116,6 +116,7 @@ class Books:
 
     def own(self, run: KeptRun, owner: str, until: datetime) -> None:
         """Give a run a new owner."""
+        run.lost = run.owner is not None
         if run.owner is not None:
             run.failures += 1
             del self.owned[run.owner][run.number]
@@ -144,7 +145,9 @@ class Books:
         missing = [new for new in commit.create if not self._exists(run.tenant, new)]
         run.entries.extend(commit.entries)
         run.blobs |= blobs_named(commit.entries)
-        run.state, run.needs, run.failures = commit.state, dict(commit.needs), 0
+        run.state, run.needs = commit.state, dict(commit.needs)
+        if commit.proves:
+            run.failures = 0
         run.updated_at = now
         for number in commit.consumed:
             if run.inbox.pop(number, None) is not None:

@@ -48,6 +48,7 @@ class KeptRun:
     until: datetime | None = None
     token: int = 0
     failures: int = 0
+    lost: bool = False
     needs: Mapping[str, str] = attrs.field(factory=dict)
     inbox: dict[int, Posted] = attrs.field(factory=dict)
     used: set[str | None] = attrs.field(factory=set)
@@ -62,6 +63,12 @@ class KeptRun:
     def ended(self) -> bool:
         return self.phase is Phase.ENDED
 
+    def claimable(self, owner: str, offers: frozenset[str]) -> bool:
+        """Tell whether an owner may claim this run, which is not its own and has what it needs."""
+        wanted = {"agent": "agent:{}", "task": "{}"}
+        lacks = [wanted[kind].format(name) for kind, name in self.needs.items() if kind in wanted]
+        return self.phase is Phase.READY and self.owner != owner and offers.issuperset(lacks)
+
     def lease(self, owner: str, *, with_first: bool = False) -> Lease:
         """Return the newest lease, for its owner."""
         return Lease(
@@ -74,6 +81,7 @@ class KeptRun:
             head=self.head,
             priority=self.new.priority,
             failures=self.failures,
+            lost=self.lost and with_first,
             first=self.entries[0] if with_first and len(self.entries) == 1 else None,
         )
 

@@ -69,12 +69,13 @@ class Queue:
         """
         tasks = [task for task in offers if task in self._ready]
         tenants = sorted({tenant for task in tasks for tenant in self._ready[task]})
+        offered = frozenset(offers)
         turn = bisect_right(tenants, self._last)
         turns = deque(tenants[turn:] + tenants[:turn])
         taken: list[KeptRun] = []
         while turns and len(taken) < limit:
             tenant = turns.popleft()
-            run = self._take_one(tasks, tenant, owner)
+            run = self._take_one(tasks, tenant, owner, offered)
             if run is not None:
                 run.phase = Phase.HELD
                 taken.append(run)
@@ -94,14 +95,16 @@ class Queue:
         heap = self._ready[run.new.task].setdefault(run.tenant, [])
         heappush(heap, (-run.new.priority, run.number, run))
 
-    def _take_one(self, tasks: Iterable[str], tenant: str, owner: str) -> KeptRun | None:
+    def _take_one(
+        self, tasks: Iterable[str], tenant: str, owner: str, offered: frozenset[str]
+    ) -> KeptRun | None:
         best: _Ready | None = None
         own: list[tuple[_Ready, _Entry]] = []
         for task in tasks:
             heap = self._ready[task].get(tenant)
             if heap is None:
                 continue
-            while heap and (heap[0][2].phase is not Phase.READY or heap[0][2].owner == owner):
+            while heap and not heap[0][2].claimable(owner, offered):
                 entry = heappop(heap)
                 if entry[2].phase is Phase.READY:
                     own.append((heap, entry))

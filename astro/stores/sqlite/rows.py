@@ -78,6 +78,7 @@ def commit_row(lease: Lease, commit: Commit) -> Row:
         int(commit.state.terminal),
         _text(dict(commit.needs)) if commit.needs else None,
         _extras(commit),
+        int(commit.proves),
     )
 
 
@@ -182,7 +183,11 @@ def account_of(row: Sequence[Any], reserved: Sequence[Any]) -> Account:
 
 
 def lease_of(row: Sequence[Any], owner: str) -> Lease:
-    """Return the lease of a row, which may end with a number and the body of the only entry."""
+    """Return the lease of a row.
+
+    One that was just claimed ends with its number, the body of its only entry, and whether the
+    owner before did not release it.
+    """
     tenant, run, task, token, seq, head, priority, failures = row[:8]
     return Lease(
         tenant=tenant,
@@ -196,6 +201,7 @@ def lease_of(row: Sequence[Any], owner: str) -> Lease:
         failures=failures,
         # A run's only entry is its first one, whose hash is the head.
         first=Entry(1, row[9], head, 0) if len(row) > 9 and row[9] is not None else None,
+        lost=len(row) > 10 and bool(row[10]),
     )
 
 

@@ -48,7 +48,8 @@ create table runs (
     token integer not null default 0,
     seq integer not null,
     head text not null,
-    failures integer not null default 0
+    failures integer not null default 0,
+    lost integer not null default 0
 ) strict;
 create unique index runs_by_id on runs (tenant, id);
 create index runs_by_tenant on runs (tenant, number);
@@ -226,7 +227,7 @@ end;
 _COMMITTING: Final = """
 create view committing_1 as select
     0 item, '' tenant, 0 run, 0 token, 0 after, '' bodies, '' hashes, 0 seq, '' head, '' state,
-    0 wake_at, 0 ended, '' needs, '' extras, 0 now
+    0 wake_at, 0 ended, '' needs, '' extras, 0 proves, 0 now
 where 0;
 create trigger committing_1_insert instead of insert on committing_1 begin
     insert into entries (place, token, hash, body)
@@ -236,7 +237,8 @@ create trigger committing_1_insert instead of insert on committing_1 begin
         from json_each(new.bodies);
     update runs set
         seq = new.seq, head = new.head, state = new.state, wake_at = new.wake_at,
-        needs = new.needs, updated_at = new.now, failures = 0
+        needs = new.needs, updated_at = new.now,
+        failures = case when new.proves then 0 else failures end
     where number = new.run;
     update runs set owner = null, until = null, wake_at = null, phase = 3
         where new.ended and number = new.run;

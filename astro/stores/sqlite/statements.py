@@ -43,7 +43,7 @@ _COMMITS: Final = """
 insert into committing_1
 select
     {place}, r.tenant, r.number, r.token, r.seq, {5}, {6}, r.seq + {7}, {8}, {9}, {10}, {11},
-    {12}, {13}, {now}
+    {12}, {13}, {14}, {now}
 from {source} runs r
     on r.tenant = {0} and r.id = {1} and r.token = {2} and r.seq = {3} and r.head = {4}
     and r.phase < 3
@@ -51,14 +51,14 @@ returning item
 """
 
 COMMIT: Final = _COMMITS.format(
-    *(f"j.value ->> {n}" for n in range(14)),
+    *(f"j.value ->> {n}" for n in range(15)),
     place="j.key",
     source="json_each(:rows) j cross join",
     now=":now",
 )
 
 COMMIT_ONE: Final = _COMMITS.format(
-    *(f"?{n + 1}" for n in range(14)), place="0", source="(select 1) cross join", now="?15"
+    *(f"?{n + 1}" for n in range(15)), place="0", source="(select 1) cross join", now="?16"
 )
 """The same for one commit, whose cells are parameters: a third cheaper."""
 
@@ -160,18 +160,23 @@ places as (
     from (select distinct task, tenant from turns where tenant is not null) t
     cross join runs r on r.number in (
         select number from runs where phase = 1 and task = t.task and tenant = t.tenant
-        and owner is not :owner order by priority desc, number limit :limit
+        and owner is not :owner and (needs is null or not exists (
+            select 1 from json_each(runs.needs) lacks where lacks.key in ('agent', 'task')
+            and case lacks.key when 'agent' then 'agent:' else '' end || lacks.value
+                not in (select value from json_each(:offers))
+        ))
+        order by priority desc, number limit :limit
     )
 )
 update runs set
     phase = 2, owner = :owner, until = :until, token = token + 1,
-    failures = failures + (owner is not null)
+    failures = failures + (owner is not null), lost = owner is not null
 where exists (select 1 from schema_1) and number in (
     select number from places order by place, lap, tenant limit :limit
 )
 returning {_LEASE}, number, case when seq = 1 then (
     select body from entries where place = (runs.number << 28) + 1
-) end
+) end, lost
 """
 
 INBOX: Final = """
