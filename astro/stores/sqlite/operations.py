@@ -30,7 +30,7 @@ class Batched:
 
     Attributes:
         statement: Takes `:rows` and `:now`; returns the places of the accepted rows.
-        single: The same for one row, which takes its cells and the time as parameters.
+        single: The same for one row; takes its cells as parameters, `FENCE` of them last.
         explain: Finds what an operation gets that was not accepted, a result or an error.
         apart: Whether two operations on the same thing need a statement each.
         blame: Translates an error of SQLite that concerns one operation alone.

@@ -18,6 +18,7 @@ __all__ = [
     "CREATE",
     "DISALLOW",
     "EXPIRE",
+    "FENCE",
     "FENCED",
     "FETCH",
     "FIND",
@@ -58,9 +59,13 @@ COMMIT: Final = _COMMITS.format(
 )
 
 COMMIT_ONE: Final = _COMMITS.format(
-    *(f"?{n + 1}" for n in range(15)), place="0", source="(select 1) cross join", now="?16"
+    *("?" for _ in range(15)), place="0", source="(select 1) cross join", now="?"
 )
-"""The same for one commit, whose cells are parameters: a third cheaper."""
+"""The same for one commit, a third cheaper. Its parameters are the cells in the order in which they
+stand here: those behind the fence, the time, the fence."""
+
+FENCE: Final = 5
+"""How many cells of a commit's row are its fence; they come first."""
 
 HEAD: Final = "select head from runs where tenant = ? and id = ?"
 

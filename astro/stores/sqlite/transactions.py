@@ -24,6 +24,7 @@ from astro.stores.sqlite.operations import Alone, Batched, Operation, Outcome, V
 from astro.stores.sqlite.refusals import concerns_one, newer_schema, poisons, refusal
 from astro.stores.sqlite.rows import as_json, as_parameters, micros
 from astro.stores.sqlite.schema import VERSION
+from astro.stores.sqlite.statements import FENCE
 
 __all__ = ["Transactions"]
 
@@ -184,8 +185,8 @@ class Transactions:
                 outcomes.append((operation, await verb.perform(db, operation, now)))
             return
         if verb.single and len(operations) == 1:
-            one = (*as_parameters(operations[0].row), now)
-            found = await db.execute_fetchall(verb.single, one)
+            cells = as_parameters(operations[0].row)
+            found = await db.execute_fetchall(verb.single, (*cells[FENCE:], now, *cells[:FENCE]))
         else:
             rows = as_json([operation.row for operation in operations])
             found = await db.execute_fetchall(verb.statement, {"rows": rows, "now": now})
