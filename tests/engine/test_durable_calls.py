@@ -50,7 +50,7 @@ async def test_a_call_gives_the_result_of_its_task(engine_of: OpenEngine) -> Non
         assert await engine.run(root, "hi") == "HI!!"
 
 
-async def test_rule_1_equal_arguments_are_the_same_identity_however_they_are_spelled(
+async def test_rule_01_equal_arguments_are_the_same_identity_however_they_are_spelled(
     engine_of: OpenEngine,
 ) -> None:
     seen: list[str] = []
@@ -79,7 +79,7 @@ async def test_rule_1_equal_arguments_are_the_same_identity_however_they_are_spe
     assert by_call == again
 
 
-async def test_rule_1_the_ordinal_is_taken_when_the_call_is_evaluated(
+async def test_rule_01_the_ordinal_is_taken_when_the_call_is_evaluated(
     engine_of: OpenEngine,
 ) -> None:
     @task
@@ -98,7 +98,7 @@ async def test_rule_1_the_ordinal_is_taken_when_the_call_is_evaluated(
     assert second.endswith(".1")
 
 
-async def test_rule_2_two_concurrent_parts_may_not_ask_for_the_same_call(
+async def test_rule_02_two_concurrent_parts_may_not_ask_for_the_same_call(
     engine_of: OpenEngine,
 ) -> None:
     @task
@@ -120,7 +120,7 @@ async def test_rule_2_two_concurrent_parts_may_not_ask_for_the_same_call(
         assert await engine.run(root) == "1"
 
 
-async def test_rule_2_branches_make_equal_calls_of_concurrent_parts_distinct(
+async def test_rule_02_branches_make_equal_calls_of_concurrent_parts_distinct(
     engine_of: OpenEngine,
 ) -> None:
     @task
@@ -140,7 +140,7 @@ async def test_rule_2_branches_make_equal_calls_of_concurrent_parts_distinct(
     assert len(set(calls)) == 2
 
 
-async def test_rule_3_chance_depends_on_run_call_and_name_only(engine_of: OpenEngine) -> None:
+async def test_rule_03_chance_depends_on_run_call_and_name_only(engine_of: OpenEngine) -> None:
     @task
     async def root(ctx: Context) -> list[str]:
         return [
@@ -156,7 +156,7 @@ async def test_rule_3_chance_depends_on_run_call_and_name_only(engine_of: OpenEn
     assert set(one).isdisjoint(two)
 
 
-async def test_rule_4_a_step_without_a_name_of_its_own_is_refused(engine_of: OpenEngine) -> None:
+async def test_rule_04_a_step_without_a_name_of_its_own_is_refused(engine_of: OpenEngine) -> None:
     @task
     async def root(ctx: Context, extra: int) -> str:
         async def closure(x: int) -> int:
@@ -170,7 +170,7 @@ async def test_rule_4_a_step_without_a_name_of_its_own_is_refused(engine_of: Ope
         assert await engine.run(root, 4) == "5"
 
 
-async def test_rule_5_nobody_shares_a_mutable_object_with_the_journal(
+async def test_rule_05_nobody_shares_a_mutable_object_with_the_journal(
     engine_of: OpenEngine,
 ) -> None:
     shared = {"words": [1]}
@@ -192,7 +192,7 @@ async def test_rule_5_nobody_shares_a_mutable_object_with_the_journal(
     assert shared == {"words": [1]}
 
 
-async def test_rule_5_results_have_their_declared_type_live_too(engine_of: OpenEngine) -> None:
+async def test_rule_05_results_have_their_declared_type_live_too(engine_of: OpenEngine) -> None:
     @task
     async def write(ctx: Context, title: str) -> Article:
         return Article(title)
@@ -212,7 +212,7 @@ class CardDeclinedError(Exception):
         self.code = code
 
 
-async def test_rule_6_a_failure_reaches_the_caller_as_call_failed(engine_of: OpenEngine) -> None:
+async def test_rule_06_a_failure_reaches_the_caller_as_call_failed(engine_of: OpenEngine) -> None:
     @task
     async def pay(ctx: Context) -> None:
         raise CardDeclinedError(51)
@@ -227,7 +227,7 @@ async def test_rule_6_a_failure_reaches_the_caller_as_call_failed(engine_of: Ope
         assert await engine.run(root) == "CardDeclinedError 1"
 
 
-async def test_rule_6_a_declared_class_reaches_the_caller_as_itself(engine_of: OpenEngine) -> None:
+async def test_rule_06_a_declared_class_reaches_the_caller_as_itself(engine_of: OpenEngine) -> None:
     @task(raises=(CardDeclinedError,))
     async def pay(ctx: Context) -> None:
         raise CardDeclinedError(51)
@@ -242,7 +242,7 @@ async def test_rule_6_a_declared_class_reaches_the_caller_as_itself(engine_of: O
         assert await engine.run(root) == 51
 
 
-async def test_rule_7_a_new_attempt_reuses_successes_and_asks_failures_and_reads_again(
+async def test_rule_07_a_new_attempt_reuses_successes_and_asks_failures_and_reads_again(
     engine_of: OpenEngine,
 ) -> None:
     done: list[str] = []
@@ -273,7 +273,7 @@ async def test_rule_7_a_new_attempt_reuses_successes_and_asks_failures_and_reads
     assert done == ["written", "looked up", "weak", "looked up", "weak"]
 
 
-async def test_rule_7_a_fresh_retry_begins_with_an_empty_memory(engine_of: OpenEngine) -> None:
+async def test_rule_07_a_fresh_retry_begins_with_an_empty_memory(engine_of: OpenEngine) -> None:
     done: list[str] = []
 
     @task
@@ -292,7 +292,7 @@ async def test_rule_7_a_fresh_retry_begins_with_an_empty_memory(engine_of: OpenE
 
 
 @pytest.mark.parametrize("effect", [Effect.IRREVERSIBLE, Effect.SPEND, Effect.EXECUTE])
-async def test_rule_8_the_start_of_a_dangerous_attempt_is_kept_before_its_body_runs(
+async def test_rule_08_the_start_of_a_dangerous_attempt_is_kept_before_its_body_runs(
     engine_of: OpenEngine, effect: Effect
 ) -> None:
     kept: list[bool] = []
@@ -338,7 +338,7 @@ class engine_of_later:  # noqa: N801  # reads as a function
         await self.engine.__aexit__(*error)
 
 
-async def test_rule_9_an_abandoned_call_is_recorded_and_never_dispatched_again(
+async def test_rule_09_an_abandoned_call_is_recorded_and_never_dispatched_again(
     engine_of: OpenEngine,
 ) -> None:
     begun: list[int] = []
@@ -364,7 +364,7 @@ async def test_rule_9_an_abandoned_call_is_recorded_and_never_dispatched_again(
     assert len(begun) == 2  # the fork has not copied a call in flight
 
 
-async def test_rule_9_a_replayed_abandoned_call_stays_pending_until_cancelled_again(
+async def test_rule_09_a_replayed_abandoned_call_stays_pending_until_cancelled_again(
     engine_of: OpenEngine,
 ) -> None:
     begun: list[int] = []

@@ -55,7 +55,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moments", [(0.02,), (0.15,), (0.05, 0.1, 0.2)])
-def test_a_killed_process_loses_nothing_and_repeats_only_what_was_in_flight(
+def test_rule_12_a_killed_process_loses_nothing_and_repeats_only_what_was_in_flight(
     tmp_path: Path, moments: tuple[float, ...]
 ) -> None:
     for moment in moments:

@@ -484,7 +484,7 @@ async def test_rule_20_a_run_that_lacks_an_agent_parks_until_one_is_deployed(
             assert await (await engine.tenant("acme").get(run.id)) == "read it"
 
 
-async def test_a_run_that_was_paused_while_nobody_owned_it_stays_paused(
+async def test_rule_18_a_run_that_was_paused_while_nobody_owned_it_stays_paused(
     engine_of: OpenEngine,
 ) -> None:
     done: list[str] = []

@@ -211,7 +211,9 @@ async def test_rule_15_cancel_goes_down_to_children_unless_detached(engine_of: O
         assert not (await other.status()).state.terminal
 
 
-async def test_pausing_stops_dispatch_and_attempts_in_flight_finish(engine_of: OpenEngine) -> None:
+async def test_rule_18_pausing_stops_dispatch_and_attempts_in_flight_finish(
+    engine_of: OpenEngine,
+) -> None:
     begun, go = anyio.Event(), anyio.Event()
 
     @task
@@ -393,7 +395,7 @@ async def test_a_failed_child_raises_where_it_is_awaited(engine_of: OpenEngine) 
         assert await engine.run(root) == "caught"
 
 
-async def test_records_can_be_read_from_any_position(engine_of: OpenEngine) -> None:
+async def test_rule_29_records_can_be_read_from_any_position(engine_of: OpenEngine) -> None:
     async with engine_of(echo) as engine:
         run = await engine.start(echo, "x")
         await run

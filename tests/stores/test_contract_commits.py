@@ -46,7 +46,9 @@ async def test_a_commit_gives_the_lease_that_follows(store: Any, lease: Lease) -
     assert (await store.commit(after, progress(after))).seq == 5
 
 
-async def test_repeating_a_commit_that_is_the_head_is_success(store: Any, lease: Lease) -> None:
+async def test_rule_25_repeating_a_commit_that_is_the_head_is_success(
+    store: Any, lease: Lease
+) -> None:
     commit = progress(lease, entries=2)
     assert await store.commit(lease, commit) == await store.commit(lease, commit)
     assert len(await store.read(TENANT, lease.run)) == 3
@@ -59,7 +61,7 @@ async def test_a_commit_from_an_old_place_is_refused(store: Any, lease: Lease) -
     assert len(await store.read(TENANT, lease.run)) == 2
 
 
-async def test_a_commit_on_another_head_is_refused(store: Any, lease: Lease) -> None:
+async def test_rule_25_a_commit_on_another_head_is_refused(store: Any, lease: Lease) -> None:
     foreign = replace(lease, head="0" * 32)
     with pytest.raises(LeaseLostError):
         await store.commit(foreign, progress(foreign))
@@ -226,7 +228,7 @@ async def test_a_commit_remembers_results_until_they_expire(
     assert await store.recall(TENANT, "k") is None
 
 
-async def test_everything_travels_in_one_commit(store: Any, lease: Lease) -> None:
+async def test_rule_27_everything_travels_in_one_commit(store: Any, lease: Lease) -> None:
     await store.create(TENANT, new_run(2))
     await store.post(TENANT, lease.run, cancel())
     (posted,) = await store.inbox(FAST)
@@ -289,7 +291,7 @@ async def test_a_question_has_one_answer_even_after_it_was_consumed(
     assert list(await store.inbox(FAST)) == []
 
 
-async def test_an_answer_after_the_deadline_is_refused(
+async def test_rule_31_an_answer_after_the_deadline_is_refused(
     store: Any, lease: Lease, clock: ManualClock
 ) -> None:
     message = answer(not_after=BEGINNING + MINUTE)

@@ -122,7 +122,7 @@ async def test_a_run_that_sleeps_is_claimed_when_its_time_comes(
     assert len(await claim(store)) == 1
 
 
-async def test_an_overtaken_owner_cannot_write(
+async def test_rule_23_an_overtaken_owner_cannot_write(
     store: Any, lease: Lease, clock: ManualClock
 ) -> None:
     clock.advance(2 * MINUTE)
@@ -133,14 +133,14 @@ async def test_an_overtaken_owner_cannot_write(
     assert len(await store.read(TENANT, lease.run)) == 1
 
 
-async def test_an_expired_lease_that_nobody_took_still_commits(
+async def test_rule_23_an_expired_lease_that_nobody_took_still_commits(
     store: Any, lease: Lease, clock: ManualClock
 ) -> None:
     clock.advance(2 * MINUTE)
     assert (await store.commit(lease, progress(lease))).seq == 2
 
 
-async def test_an_expired_lease_that_nobody_took_is_renewed(
+async def test_rule_23_an_expired_lease_that_nobody_took_is_renewed(
     store: Any, lease: Lease, clock: ManualClock
 ) -> None:
     clock.advance(2 * MINUTE)
@@ -225,7 +225,7 @@ async def test_a_run_released_without_a_moment_waits_for_a_message(
     assert len(await claim(store, SLOW)) == 1
 
 
-async def test_releasing_with_unread_messages_makes_a_run_claimable_at_once(
+async def test_rule_28_releasing_with_unread_messages_makes_a_run_claimable_at_once(
     store: Any, lease: Lease
 ) -> None:
     await store.post(TENANT, lease.run, cancel())
@@ -262,7 +262,7 @@ async def test_an_expired_run_that_sleeps_is_claimed_only_when_it_is_due(
     assert len(await claim(store, SLOW)) == 1
 
 
-async def test_a_message_to_an_owner_that_died_is_not_lost(
+async def test_rule_28_a_message_to_an_owner_that_died_is_not_lost(
     store: Any, lease: Lease, clock: ManualClock
 ) -> None:
     await store.post(TENANT, lease.run, cancel())

@@ -108,7 +108,7 @@ async def test_reading_goes_on_after_a_sequence_number(store: Any, lease: Lease)
     assert list(await store.read(TENANT, lease.run, after=6)) == []
 
 
-async def test_what_is_read_fits_its_hash_chain(store: Any, lease: Lease) -> None:
+async def test_rule_30_what_is_read_fits_its_hash_chain(store: Any, lease: Lease) -> None:
     lease = await store.commit(lease, progress(lease, entries=3, result='"Zoë \\u0000 \\"✓\\""'))
     await store.commit(lease, progress(lease))
     found = await store.read(TENANT, lease.run)

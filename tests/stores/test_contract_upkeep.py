@@ -91,7 +91,7 @@ async def test_putting_a_blob_again_renews_its_grace(store: Any, clock: ManualCl
     assert await store.fetch(TENANT, name) == CONTENT
 
 
-async def test_a_blob_lives_as_long_as_a_run_refers_to_it(
+async def test_rule_37_a_blob_lives_as_long_as_a_run_refers_to_it(
     store: Any, lease: Lease, clock: ManualClock
 ) -> None:
     name = await store.put(TENANT, CONTENT)
@@ -120,7 +120,9 @@ async def test_only_runs_that_ended_long_ago_are_pruned(store: Any, clock: Manua
         await store.read(TENANT, run_id(1))
 
 
-async def test_a_family_stays_until_all_of_it_has_ended(store: Any, clock: ManualClock) -> None:
+async def test_rule_37_a_family_stays_until_all_of_it_has_ended(
+    store: Any, clock: ManualClock
+) -> None:
     await finish(store, 1)
     await finish(store, 2, parent=run_id(1))
     await finish(store, 3, source=run_id(2))
@@ -135,7 +137,7 @@ async def test_a_family_stays_until_all_of_it_has_ended(store: Any, clock: Manua
     assert await remaining(store) == set()
 
 
-async def test_the_key_of_a_pruned_run_stays_taken(store: Any, clock: ManualClock) -> None:
+async def test_rule_37_the_key_of_a_pruned_run_stays_taken(store: Any, clock: ManualClock) -> None:
     await finish(store, 1, key="fusion")
     clock.advance(2 * DAY)
     await store.prune(older_than=DAY)

@@ -103,7 +103,7 @@ WAYS = [by_task, by_timeout, by_scope, by_sibling]
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_cancelled_commit_has_happened_or_never_will(
+async def test_rule_25_a_cancelled_commit_has_happened_or_never_will(
     store: SqliteStore, lease: Lease, way: Callable[..., Awaitable[bool]]
 ) -> None:
     cancelled = applied = 0

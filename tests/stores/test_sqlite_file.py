@@ -119,7 +119,7 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
         await open_and_close(path)
 
 
-async def test_every_write_notices_that_a_newer_astro_migrated_the_file(
+async def test_rule_41_every_write_notices_that_a_newer_astro_migrated_the_file(
     store: SqliteStore, lease: Lease, path: Path
 ) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -293,7 +293,7 @@ async def test_a_writer_without_the_file_lock_makes_the_store_busy(path: Path) -
 # --- Damage ----------------------------------------------------------------------------------
 
 
-async def test_a_flipped_bit_in_an_entry_is_found(path: Path) -> None:
+async def test_rule_30_a_flipped_bit_in_an_entry_is_found(path: Path) -> None:
     async with SqliteStore(path) as store:
         await store.create(TENANT, new_run(1))
         await store.create(TENANT, new_run(2))

@@ -59,7 +59,9 @@ async def lease(store: SqliteStore) -> Lease:
 # --- Groups ----------------------------------------------------------------------------------
 
 
-async def test_one_bad_row_does_not_refuse_the_others_of_its_group(store: SqliteStore) -> None:
+async def test_rule_26_one_bad_row_does_not_refuse_the_others_of_its_group(
+    store: SqliteStore,
+) -> None:
     runs = [new_run(n, priority=2**63 if n == 17 else 20) for n in range(40)]
     done = await asyncio.gather(
         *[store.create(TENANT, run) for run in runs], return_exceptions=True
@@ -93,7 +95,7 @@ async def test_every_kind_of_operation_may_wait_in_one_group(path: Path) -> None
         assert (await store.check()).problems == ()
 
 
-async def test_two_commits_of_one_run_in_a_group_do_not_both_pass(
+async def test_rule_42_two_commits_of_one_run_in_a_group_do_not_both_pass(
     store: SqliteStore, lease: Lease
 ) -> None:
     done = await asyncio.gather(

@@ -127,7 +127,7 @@ async def test_news_of_another_process_ends_a_wait(store: SqliteStore, tmp_path:
                 await store.wait(timeout=timedelta(hours=1))
 
 
-async def test_a_stopped_holder_of_the_lock_is_named(tmp_path: Path) -> None:
+async def test_rule_41_a_stopped_holder_of_the_lock_is_named(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     hold = """
     from astro.stores.sqlite.locking import FileLock

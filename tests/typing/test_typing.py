@@ -53,7 +53,7 @@ def found_by_mypy(request: pytest.FixtureRequest) -> Found:
 
 
 @pytest.mark.parametrize("name", SNIPPETS)
-def test_mypy_finds_exactly_the_mistakes_that_a_snippet_marks(
+def test_rule_44_mypy_finds_exactly_the_mistakes_that_a_snippet_marks(
     found_by_mypy: Found, name: str
 ) -> None:
     found = sorted(one for one in found_by_mypy if one[0] == name)

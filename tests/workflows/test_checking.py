@@ -220,7 +220,9 @@ def test_a_task_whose_types_cannot_be_kept_is_a_problem() -> None:
         (list[LongArticle], list[Article]),
     ],
 )
-def test_equal_types_subclasses_optionals_and_int_for_float_fit(given: Any, wanted: Any) -> None:
+def test_rule_39_equal_types_subclasses_optionals_and_int_for_float_fit(
+    given: Any, wanted: Any
+) -> None:
     assert fits(given, wanted) is True
 
 
@@ -353,7 +355,7 @@ def bound(node: Node, to: Task[..., Any] = performs) -> dict[str, Any]:
     return {name: form_of(value) for name, value in bind(node, to.signature).items()}
 
 
-def test_instruction_payload_and_dependencies_go_to_parameters_of_their_name() -> None:
+def test_rule_39_instruction_payload_and_dependencies_go_to_parameters_of_their_name() -> None:
     node = Node(
         "n",
         "performs",

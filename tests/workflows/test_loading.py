@@ -308,7 +308,9 @@ other:
 """
 
 
-def test_all_mistakes_of_a_file_are_reported_at_once_with_line_and_path(write: WriteFile) -> None:
+def test_rule_40_all_mistakes_of_a_file_are_reported_at_once_with_line_and_path(
+    write: WriteFile,
+) -> None:
     found = problems(write(MISTAKES))
     assert [problem.partition(": ")[0] for problem in found] == [
         "line 3, review.priorty",
