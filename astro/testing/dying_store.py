@@ -6,6 +6,7 @@ not, nobody hears of it, nothing is released.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -23,16 +24,25 @@ class DyingStore:
         store: What everything goes to until then.
         at: Number of the commit at which the user dies, from 1; None lives.
         applied: Whether that commit is still applied.
+        die: Ends the process; without it only this store is cut off.
 
     Attributes:
         commits: How many there were.
         died: Set when it has happened.
     """
 
-    def __init__(self, store: Any, *, at: int | None = None, applied: bool = False) -> None:
+    def __init__(
+        self,
+        store: Any,
+        *,
+        at: int | None = None,
+        applied: bool = False,
+        die: Callable[[], None] | None = None,
+    ) -> None:
         self._store = store
         self._at = at
         self._applied = applied
+        self._end = die
         self.commits = 0
         self.died = anyio.Event()
 
@@ -68,6 +78,8 @@ class DyingStore:
         return after
 
     def _die(self) -> None:
+        if self._end is not None:
+            self._end()
         self.died.set()
         self._require_life()
 

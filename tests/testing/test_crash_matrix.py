@@ -12,9 +12,8 @@ from typing import Any
 import anyio
 import pytest
 
-from astro import Context, SqliteStore, task
-from astro.testing.crash_matrix import CrashMatrixError, crash_matrix
-from astro.testing.effects import note_effect
+from astro import Context, InvalidArgumentsError, SqliteStore, task
+from astro.testing import CrashMatrixError, crash_matrix, note_effect
 
 pytestmark = pytest.mark.anyio
 
@@ -199,3 +198,18 @@ async def test_a_workflow_that_fails_fails_the_same_way_after_a_crash() -> None:
 
     report = await crash_matrix(root)
     assert report.deterministic
+
+
+async def test_processes_that_are_killed_are_survived(anyio_backend: str) -> None:
+    if anyio_backend == "trio":
+        pytest.skip("SqliteStore runs on asyncio")
+    report = await crash_matrix(article, "fusion", processes=True)
+    assert report.crashes == 2 * report.commits
+
+
+async def test_what_another_process_cannot_import_is_refused(anyio_backend: str) -> None:
+    @task
+    async def inside(ctx: Context) -> None: ...
+
+    with pytest.raises(InvalidArgumentsError, match="cannot import 'inside'"):
+        await crash_matrix(inside, processes=True)

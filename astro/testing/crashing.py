@@ -18,7 +18,7 @@ from astro.stores.memory import MemoryStore
 from astro.testing.clock import VirtualClock
 from astro.testing.effects import watch_effects
 from astro.testing.outcomes import Outcome, differences, misplaced
-from astro.testing.trial import Trial
+from astro.testing.trial import Point, Trial
 
 __all__ = ["CrashMatrixError", "CrashReport", "crash_matrix"]
 
@@ -64,6 +64,7 @@ async def crash_matrix(
     answers: Mapping[str, object] | None = None,
     stores: Callable[[VirtualClock], Any] | None = None,
     twice: int = 0,
+    processes: bool = False,
     **kwargs: Any,
 ) -> CrashReport:
     """Run a task once per commit point, kill it there, and let another engine go on.
@@ -77,6 +78,8 @@ async def crash_matrix(
         answers: To the questions of the workflow, by question.
         stores: Makes an empty store that tells the time of a clock; in memory if left out.
         twice: How many crashes are followed by one more during the resumption.
+        processes: Whether each engine that dies is a process, killed with SIGKILL, on a SQLite
+            store. Slower, and nothing of the engine's own is trusted to be cut off.
 
     Raises:
         CrashMatrixError: Something was lost, repeated or changed; or code that is not in a step
@@ -91,41 +94,39 @@ async def crash_matrix(
     second = await trial.run()
     deterministic = not differences(first.outcome, second.outcome)
     expected = first.outcome if deterministic else None
-    crashes = 0
-    for at in range(1, first.commits + 1):
-        for applied in (False, True):
-            crashes += 1
-            problems += await _crash(trial, [(at, applied)], expected)
+    plans: list[tuple[Point, ...]] = [
+        (Point(at, applied),) for at in range(1, first.commits + 1) for applied in _BOTH
+    ]
     chance = random.Random(0)
     for _ in range(twice):
-        points = [(chance.randint(1, first.commits), chance.random() < 0.5) for _ in range(2)]
-        crashes += 2
-        problems += await _crash(trial, points, expected)
+        pair = [Point(chance.randint(1, first.commits), chance.random() < 0.5) for _ in "12"]
+        plans.append((pair[0], pair[1]))
+    for plan in plans:
+        problems += await _crash(trial, plan, expected, processes=processes)
     if problems:
         raise CrashMatrixError(task.name, list(dict.fromkeys(problems)))
     return CrashReport(
         commits=first.commits,
-        crashes=crashes,
+        crashes=sum(map(len, plans)),
         calls=frozenset(first.outcome.calls),
         deterministic=deterministic,
     )
 
 
 async def _crash(
-    trial: Trial, points: list[tuple[int, bool]], expected: Outcome | None
+    trial: Trial, plan: tuple[Point, ...], expected: Outcome | None, *, processes: bool
 ) -> list[str]:
-    """Crash at each of some commits in turn; return what is wrong in the end."""
-    done = await trial.run(crashes=points)
-    at, applied = points[-1]
-    when = f"killed {'after' if applied else 'before'} commit {at}"
+    """Crash at each of some points in turn; return what is wrong in the end."""
+    done = await (trial.run_killed if processes else trial.run)(*plan)
     problems = [*done.outcome.faults]
     if expected is not None:
         problems += differences(expected, done.outcome)
-    return [f"{when}: {problem}" for problem in problems]
+    return [f"{' and '.join(map(str, plan))}: {problem}" for problem in problems]
 
 
 def _memory(clock: VirtualClock) -> MemoryStore:
     return MemoryStore(clock=clock)
 
 
+_BOTH = (False, True)
 _SHOWN = 12
