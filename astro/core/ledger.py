@@ -8,7 +8,7 @@ exceeds the budget by more than what those in flight overspend.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import msgspec
 
@@ -18,7 +18,7 @@ from astro.core.policy import Budget
 if TYPE_CHECKING:
     from astro.core.protocols import Lease
 
-__all__ = ["Account", "Ledger", "Usage", "require_room"]
+__all__ = ["Account", "Ledger", "Usage", "ledger_of", "require_room"]
 
 _ROUNDING = 1 + 1e-9  # ten times a tenth is more than one
 
@@ -89,6 +89,12 @@ class Ledger(Protocol):
             LeaseLostError: A newer token exists.
         """
         ...
+
+
+def ledger_of(store: object) -> Ledger | None:
+    """Return a store as a ledger, if it is one; what wraps a store may pass its verbs on."""
+    verbs = ("allow", "account", "budgets", "reserve")
+    return cast("Ledger", store) if all(hasattr(store, verb) for verb in verbs) else None
 
 
 def require_room(tenant: str, account: Account, amount: Usage) -> None:

@@ -24,7 +24,7 @@ from astro.core.errors import (
     InvalidArgumentsError,
     StoreUnavailableError,
 )
-from astro.core.ledger import Ledger
+from astro.core.ledger import Ledger, ledger_of
 from astro.core.messages import ResumeMessage
 from astro.core.policy import Budget, Limits, RunOptions
 from astro.core.protocols import Agent, Composition, Observer, RetryPolicy, Router, RunQuery, Store
@@ -114,7 +114,7 @@ class LocalEngine(Verbs):
             performers=self._catalog.performers,
             blob_size=blob_size,
             idle_for=idle_for,
-            ledger=store if isinstance(store, Ledger) else None,
+            ledger=ledger_of(store),
         )
         # A restarted engine of the same name is another owner: its leases are not yet its own.
         self.name = f"{name or os.getpid()}-{ids.new()[-12:]}"

@@ -174,7 +174,8 @@ def test_what_was_spent_adds_up(amounts: list[tuple[float, int]]) -> None:
     story = created()
     for money, tokens in amounts:
         story(SpentRecord, call="c", money=money, tokens=tokens)
-    assert story.state.spending.run.used_money == sum(money for money, _ in amounts)
+    spent = pytest.approx(sum(money for money, _ in amounts))
+    assert story.state.spending.run.used_money == spent
     assert story.state.spending.run.used_tokens == sum(tokens for _, tokens in amounts)
 
 
