@@ -98,7 +98,7 @@ class OwnedRun:
         self._committed = committed
         self._opened = anyio.Event()
         self._scope, self._last = anyio.CancelScope(), anyio.CancelScope()
-        self._shielded: set[anyio.CancelScope] = set()
+        self._shielded: dict[anyio.CancelScope, None] = {}
         self._expired = False
         self.journal: Journal
         self.purse: Purse
@@ -287,11 +287,11 @@ class OwnedRun:
         """Undo what the subtree of a call has done; only giving the run up cuts it off."""
         if self.state.undoable:
             with anyio.CancelScope(shield=True) as scope:
-                self._shielded.add(scope)
+                self._shielded[scope] = None
                 try:
                     await undoing.undo(self, call, into, failure)
                 finally:
-                    self._shielded.discard(scope)
+                    del self._shielded[scope]
             self.require_open()
 
     def held(self, *, undoing: bool = False) -> bool:

@@ -33,7 +33,7 @@ class Bell:
         self._clock = clock
         self._rings = 0
         self._marks: dict[int, _Mark] = {}
-        self._waiting: set[anyio.Event] = set()
+        self._waiting: dict[anyio.Event, None] = {}
 
     def ring(self) -> None:
         """End all waits: something may have become claimable or been posted."""
@@ -75,7 +75,7 @@ class Bell:
             await anyio.lowlevel.checkpoint()
             return
         event = anyio.Event()
-        self._waiting.add(event)
+        self._waiting[event] = None
 
         async def end() -> None:
             await self._clock.sleep(timeout)
@@ -87,4 +87,4 @@ class Bell:
                 await event.wait()
                 group.cancel_scope.cancel()
         finally:
-            self._waiting.discard(event)
+            self._waiting.pop(event, None)

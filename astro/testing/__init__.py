@@ -13,15 +13,23 @@ if TYPE_CHECKING:
     from astro.testing.crashing import CrashMatrixError, CrashReport, crash_matrix
     from astro.testing.effects import note_effect, watch_effects
     from astro.testing.fake_context import FakeContext
+    from astro.testing.loop import LoopClock, Simulated, run_deterministically
+    from astro.testing.stalls import DeadlockError, StepLimitError, ThreadsError
 
 __all__ = [
     "CrashMatrixError",
     "CrashReport",
+    "DeadlockError",
     "FakeContext",
+    "LoopClock",
+    "Simulated",
+    "StepLimitError",
+    "ThreadsError",
     "VirtualClock",
     "VirtualIds",
     "crash_matrix",
     "note_effect",
+    "run_deterministically",
     "watch_effects",
 ]
 
@@ -30,6 +38,8 @@ _HOMES = {
     "crashing": ("CrashMatrixError", "CrashReport", "crash_matrix"),
     "effects": ("note_effect", "watch_effects"),
     "fake_context": ("FakeContext",),
+    "loop": ("LoopClock", "Simulated", "run_deterministically"),
+    "stalls": ("DeadlockError", "StepLimitError", "ThreadsError"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

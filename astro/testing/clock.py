@@ -25,7 +25,7 @@ class VirtualClock:
     def __init__(self, now: datetime = _START) -> None:
         if now.tzinfo is None:
             raise ValueError("the moment has no time zone")
-        self._start = now
+        self._start = now.astimezone(UTC)
         self._passed = _ZERO
         self._jumped = _ZERO
         self._sleepers: list[tuple[timedelta, int, anyio.Event]] = []
@@ -45,8 +45,14 @@ class VirtualClock:
             await anyio.lowlevel.checkpoint()
             return
         event = anyio.Event()
-        heapq.heappush(self._sleepers, (self._passed + duration, next(self._numbers), event))
-        await event.wait()
+        sleeper = (self._passed + duration, next(self._numbers), event)
+        heapq.heappush(self._sleepers, sleeper)
+        try:
+            await event.wait()
+        finally:
+            if not event.is_set():  # cancelled
+                self._sleepers.remove(sleeper)
+                heapq.heapify(self._sleepers)
 
     def advance(self, duration: timedelta) -> None:
         """Let time pass, and wake who has slept long enough, in the order of their moments.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import anyio
 import anyio.lowlevel
@@ -141,3 +142,11 @@ def test_threads_that_are_allowed_may_answer() -> None:
         return one, await loop.run_in_executor(None, int, "2")
 
     assert run_deterministically(main, seed=1, threads=True).value == (1, 2)
+
+
+def test_no_deadlock_is_reported_while_a_thread_is_at_work() -> None:
+    async def main() -> float:
+        await anyio.to_thread.run_sync(time.sleep, 0.1)
+        return anyio.current_time()
+
+    assert run_deterministically(main, seed=1, threads=True).value == 0.0
