@@ -31,6 +31,7 @@ PAGES = [
     "docs/tutorials/first-run.md",
     "docs/how-to/agents.md",
     "docs/how-to/budgets.md",
+    "docs/how-to/crash-tests.md",
     "docs/how-to/pictures.md",
 ]
 
