@@ -145,7 +145,7 @@ def _facts(run: RunSummary, records: Sequence[Record]) -> list[str]:
         "owner": run.owner,
         "created": moment(run.created_at),
         "updated": moment(run.updated_at),
-        "wakes": moment(run.wake_at) if run.state is State.SLEEPING and run.wake_at else None,
+        "wakes": moment(run.wake_at) if _sleeps(run) and run.wake_at is not None else None,
         "deadline": moment(run.deadline) if run.deadline else None,
         "records": str(run.records),
         "arguments": _short((args or b"{}").decode()),
@@ -209,3 +209,9 @@ def _call_line(call: SeenCall, *, ids: bool) -> str:
     said = "  ".join(part for part in special if part)
     name = "  " * (min(call.depth, _DEEP) + 1) + call.task
     return f"{name:<32}  {call.state:<9} {took:>10}  {said}".rstrip()
+
+
+def _sleeps(run: RunSummary) -> bool:
+    """Return whether a run waits for a moment that its store knows; who owns it knows its own."""
+    later = run.wake_at is not None and run.wake_at > run.created_at
+    return run.state is State.SLEEPING and later

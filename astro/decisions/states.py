@@ -26,7 +26,7 @@ _LIVE: Final = frozenset(
 )
 
 TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
-    State.READY: _LIVE | {State.CANCELLED, State.FAILED},
+    State.READY: _LIVE | _END,
     State.RUNNING: _LIVE | _END,
     State.ASKED: _LIVE | _END,
     State.SLEEPING: _LIVE | _END,

@@ -7,10 +7,14 @@ engine waits for it counts by the monotonic clock: setting the time fires nothin
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from astro.core.clock import Clock
 
-__all__ = ["EngineClock"]
+__all__ = ["LONG_AGO", "EngineClock"]
+
+LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a run is to be claimed that has something to do: at once, whatever any clock shows."""
 
 _ZERO = timedelta(0)
 
@@ -44,6 +48,13 @@ class EngineClock:
     async def sleep(self, duration: timedelta, /) -> None:
         """Return after the duration."""
         await self._clock.sleep(duration)
+
+    def as_shown(self, moment: datetime | None) -> datetime | None:
+        """Return a moment as the store's clock will show it, which may have been set back."""
+        now = self.now()
+        if moment is None:
+            return None
+        return LONG_AGO if moment <= now else moment - (now - self.reading())
 
     def adopt(self, at: datetime, *, asked: datetime) -> None:
         """Take over the store's time if it cannot be this one's.

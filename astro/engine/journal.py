@@ -36,6 +36,7 @@ from astro.core.records import (
     verify,
 )
 from astro.decisions.replay import RunState, replay
+from astro.engine.clock import LONG_AGO
 
 __all__ = ["PROOF", "Journal", "read_state"]
 
@@ -192,7 +193,7 @@ class Journal:
         commit = Commit(
             entries=tuple(entries),
             state=self._condition(),
-            wake_at=records[0].at,
+            wake_at=LONG_AGO,
             consumed=tuple(extras.consumed),
             create=tuple(extras.create),
             outgoing=tuple(extras.outgoing),

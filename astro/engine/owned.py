@@ -35,6 +35,7 @@ from astro.core.task import Task
 from astro.decisions.replay import CallState, RunState
 from astro.engine import ending, execution, mail, root, undoing
 from astro.engine.attempt import Attempt
+from astro.engine.clock import LONG_AGO
 from astro.engine.divergence import Divergence
 from astro.engine.journal import PROOF, Journal, read_state
 from astro.engine.parts import Parts
@@ -229,9 +230,10 @@ class OwnedRun:
         if self.started:
             await self.over.wait()
         if not self.loaded:
-            await self.parts.store.release(self.lease, wake_at=moment)
+            await self.parts.store.release(self.lease, wake_at=LONG_AGO)
         elif self.journal.error is None and self.state.finished is None:
-            await self.parts.store.release(self.journal.lease, wake_at=moment)
+            shown = self.parts.clock.as_shown(moment)
+            await self.parts.store.release(self.journal.lease, wake_at=shown)
 
     def close(self) -> None:
         """Close the context and cancel what is at work; nothing is journaled any more."""

@@ -17,6 +17,7 @@ import anyio
 from astro.core.errors import JournalCorruptError, LeaseLostError, RunSuspended, StoreError
 from astro.core.protocols import Lease
 from astro.core.records import Record
+from astro.engine.clock import LONG_AGO
 from astro.engine.owned import OwnedRun
 from astro.engine.parts import Parts
 from astro.engine.supervisor import Supervisor
@@ -27,6 +28,7 @@ _LOGGER = logging.getLogger("astro.engine")
 _POLL = timedelta(milliseconds=500)
 _KEEP = 0.1  # seconds a record may wait for a commit that nobody asks for
 _SUSPICIOUS = 2  # leases in a row that were not released
+_STILL = 20  # looks in a row at which a run waits, until that counts as having got somewhere
 _LOOK = 0.005  # seconds between looks at attempts in flight while draining
 
 
@@ -93,7 +95,7 @@ class Ownership:
             clock.adopt(claimed.at, asked=asked)
             if self.draining:  # it began while the store was asked
                 for lease in claimed.leases:
-                    await self._let_go(lease, wake_at=clock.now())
+                    await self._let_go(lease, wake_at=LONG_AGO)
                 return ()
             return claimed.leases
 
@@ -137,9 +139,18 @@ class Ownership:
                 await anyio.sleep(_LOOK)
             run.stalled = False
             self._supervisor.spawn(self._own, run)
-            await run.proved.wait()
+            await self._judged(run)
             self._suspect = None
             self._heed_age()
+
+    async def _judged(self, run: OwnedRun) -> None:
+        """Return when a run has got somewhere, or waits: maybe for one that is tried next."""
+        still = 0
+        while still < _STILL:
+            with anyio.move_on_after(_LOOK):
+                await run.proved.wait()
+                return
+            still = still + 1 if run.waits else 0
 
     async def _own(self, run: OwnedRun) -> None:
         try:
@@ -152,8 +163,8 @@ class Ownership:
         except Exception:
             # A fault of one run, whatever it is, is none of the others'.
             _LOGGER.exception("A run could not be owned", extra={"run": run.id})
-            later = self._parts.clock.now() + self._lease_for
-            await self._let_go(run.lease, wake_at=later)
+            clock = self._parts.clock
+            await self._let_go(run.lease, wake_at=clock.as_shown(clock.now() + self._lease_for))
         finally:
             if run.loaded and run.journal.error is not None:
                 self._unwell(run.journal.error)
@@ -208,7 +219,7 @@ class Ownership:
         """Release what was given up while the store could not take it back."""
         for lease in renewed:
             if lease.run not in held and lease.run not in self.owned:
-                await self._let_go(lease, wake_at=self._parts.clock.now())
+                await self._let_go(lease, wake_at=LONG_AGO)
 
     def _overdue(self, share: float) -> bool:
         """Return whether a share of the lease has passed since leases were renewed."""

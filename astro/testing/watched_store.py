@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import anyio
+
 from astro.core.protocols import Claimed, Commit, Lease, NewRun
-from astro.core.records import GENESIS, Entry, Record, State, decode_entries
+from astro.core.records import (
+    GENESIS,
+    AskedRecord,
+    AttemptFailedRecord,
+    Entry,
+    Record,
+    SleptRecord,
+    State,
+    decode_entries,
+)
 from astro.decisions.replay import RunState, replay
 from astro.testing.invariants import INVARIANTS, Change
 
@@ -23,6 +35,19 @@ class _Known:
         self.state = new.state
         self.fold = replay(decode_entries(self.entries))
         self.token = 0
+        self.waits: dict[str, float] = {}
+
+    def note_waits(self, records: Sequence[Record], now: float) -> None:
+        """Remember when, in truth, the waits will be over that records begin."""
+        for record in records:
+            match record:
+                case (
+                    SleptRecord(call=call, at=at, until=moment)
+                    | AttemptFailedRecord(call=call, at=at, retry_at=moment)
+                ):
+                    self.waits[call] = now + (moment - at).total_seconds()
+                case AskedRecord(call=call, at=at, deadline=deadline) if deadline is not None:
+                    self.waits[call] = now + (deadline - at).total_seconds()
 
 
 class WatchedStore:
@@ -94,6 +119,7 @@ class WatchedStore:
     def _check(self, known: _Known, lease: Lease, commit: Commit, newest: int) -> None:
         self.commits += 1
         records: list[Record] = decode_entries(commit.entries)
+        now = anyio.current_time()
         before = known.fold
         fold: RunState = copy.deepcopy(before)
         for record in records:
@@ -110,10 +136,13 @@ class WatchedStore:
             head=known.entries[-1].hash if known.entries else GENESIS,
             entries=commit.entries,
             records=records,
+            now=now,
+            waits=known.waits,
         )
         for name, invariant in INVARIANTS.items():
             self.counts[name] += 1
             self.wrong += [f"run {lease.run}: {name}: {what}" for what in invariant(change)]
+        known.note_waits(records, now)
         known.fold, known.state = fold, commit.state
         known.entries.extend(commit.entries)
 

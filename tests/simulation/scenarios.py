@@ -104,7 +104,7 @@ def a_plan(chance: random.Random, depth: int = 0) -> dict[str, Any]:
         if kind == "map":
             what = [chance.randint(0, 9) for _ in range(chance.randint(0, 5))]
         elif kind == "sleep":
-            what = chance.choice((1, 30, 7200))
+            what = chance.choice((1, 5, 40))
         elif kind in ("tree", "start"):
             what = a_plan(chance, depth + 1)
         steps.append((kind, what))

@@ -1,0 +1,1 @@
+"""Power that fails, processes that are killed at any write, writes that do not succeed."""
