@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from astro.core.records import State
 from astro.engine.identity import Ordinals
-from astro.engine.supervisor import current_task
 
 if TYPE_CHECKING:
     from astro.engine.owned import OwnedRun
@@ -33,7 +32,6 @@ class Attempt:
     __slots__ = (
         "_ended",
         "_needs",
-        "_waiting",
         "_waits",
         "call",
         "deadline",
@@ -67,12 +65,10 @@ class Attempt:
         self.ordinals = Ordinals(call)
         self._needs = needs
         self._waits = 0
-        self._waiting: dict[object, int] = {}
         self._ended = False  # what a body left running by itself has no slots any more
 
     async def begin(self) -> None:
         """Return when there is a slot for this attempt."""
-        self.run.rest.attempts.add(self)
         if self.run.parts.slots.take_at_once(self._needs):
             self.run.rest.went_to_work()
             return
@@ -85,11 +81,6 @@ class Attempt:
             self.run.rest.queued -= 1
         self.run.rest.went_to_work()
 
-    @property
-    def busy(self) -> bool:
-        """Whether part of it is at work while another part waits."""
-        return self._waits > 0 and self.ordinals.others(self._waiting)
-
     def stand_back(self) -> None:
         """Give the slots back without having begun."""
         self.run.parts.slots.give(self._needs)
@@ -98,7 +89,6 @@ class Attempt:
     def end(self) -> None:
         """Give the slots back for good."""
         self._ended = True
-        self.run.rest.attempts.discard(self)
         if self._waits == 0:
             self.run.parts.slots.give(self._needs)
             self.run.rest.came_to_rest()
@@ -109,9 +99,7 @@ class Attempt:
         Returns:
             What to call when the wait is over, before `go_on`.
         """
-        me = current_task()
         self._waits += 1
-        self._waiting[me] = self._waiting.get(me, 0) + 1
         if self._waits == 1 and not self._ended:
             self.run.parts.slots.give(self._needs)
             self.run.rest.came_to_rest()
@@ -119,9 +107,6 @@ class Attempt:
 
         def over() -> None:
             self._waits -= 1
-            self._waiting[me] -= 1
-            if not self._waiting[me]:
-                del self._waiting[me]
             self.run.rest.counts(state, -1)
 
         return over

@@ -6,12 +6,11 @@ A call is known by parent, branch, task and arguments, and by a number among equ
 
 from __future__ import annotations
 
-from collections.abc import Container
 from hashlib import blake2b
 from weakref import WeakKeyDictionary
 
 from astro.core.errors import AmbiguousCallError
-from astro.engine.supervisor import current_task, is_done
+from astro.engine.supervisor import current_task
 
 __all__ = ["Ordinals", "derive"]
 
@@ -66,10 +65,6 @@ class Ordinals:
         if self._serials is None:  # most attempts ask for nothing
             self._serials = WeakKeyDictionary()
         return self._serials.setdefault(current_task(), len(self._serials) + 1)
-
-    def others(self, waiting: Container[object]) -> bool:
-        """Return whether a task that has asked for something is at work, and not among some."""
-        return any(task not in waiting and not is_done(task) for task in [*(self._serials or ())])
 
     def alias(self, branch: str, name: str, raw: bytes, like: str) -> str:
         """Return the identity that a call would have under an earlier name of its task."""

@@ -271,8 +271,6 @@ class Ownership:
     def _is_idle(self, run: OwnedRun, now: datetime) -> bool:
         if run.rest.at_work or run.rest.idle_since is None or run.closed or not run.loaded:
             return False
-        if run.rest.busy:
-            return False
         if run.lacks_part:
             return True
         if now - run.rest.idle_since < self._parts.idle_for:
@@ -316,4 +314,4 @@ class Ownership:
             self._drained.set()
 
     def _at_work(self) -> bool:
-        return any(run.rest.busy for run in self.owned.values())
+        return any(run.rest.working for run in self.owned.values())

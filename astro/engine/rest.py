@@ -32,7 +32,6 @@ class Rest:
         queued: Attempts that wait for a slot.
         idle_since: When the last attempt came to rest, if none is at work.
         gated: Attempts that may not begin at the moment.
-        attempts: Those that have begun and not ended.
         ends: When the run, and attempts of it, are given up; by what.
     """
 
@@ -42,27 +41,26 @@ class Rest:
         self.queued = 0
         self.idle_since: datetime | None = run.parts.clock.now()
         self.gated = 0
-        self.attempts: set[Attempt] = set()
         self.ends: dict[str, datetime] = {}
         self._resting = {State.ASKED: 0, State.SLEEPING: 0}
         self._moments: dict[str, datetime | None] = {}
         self._events: dict[str, anyio.Event] = {}
+        self._woken: set[str] = set()  # what has happened to those who have not noticed yet
 
     @property
     def at_work(self) -> bool:
         """Whether an attempt runs or waits only for its turn."""
         return bool(self.working or self.queued)
 
-    @property
-    def busy(self) -> bool:
-        """Whether an attempt runs, or part of one."""
-        return bool(self.working) or any(attempt.busy for attempt in self.attempts)
-
     def next_moment(self) -> datetime | None:
         """Return when something of this run is due; None if only a message can move it."""
         run = self._run
         held = run.state.paused or bool(run.state.needs)
-        if self.busy or (not held and (self.queued or self.gated or not self._moments)):
+        if (
+            self.working
+            or self._woken
+            or (not held and (self.queued or self.gated or not self._moments))
+        ):
             return run.parts.clock.now()
         moments = [*self._moments.values(), *self.ends.values()]
         return min((moment for moment in moments if moment is not None), default=None)
@@ -82,8 +80,9 @@ class Rest:
             for record in records:
                 name = getattr(record, "call", None) or getattr(record, "run", None)
                 event = self._events.pop(name, None) if name else None
-                if event is not None:
+                if event is not None and name:
                     event.set()
+                    self._woken.add(name)
 
     def went_to_work(self) -> None:
         """Count an attempt that has its slots."""
@@ -155,7 +154,7 @@ class Rest:
         event = self._events.setdefault(identity, anyio.Event())
         if call.moment is not None:
             self._set_timer(identity, event)
-        await event.wait()
+        await self._wait(identity, event)
         if asked():
             # An answer that was accepted beats a time-out that is not committed.
             await self._run.pull()
@@ -165,4 +164,10 @@ class Rest:
     async def child_finished(self, run: str) -> None:
         """Return when a child run has ended."""
         while run not in self._run.state.finished_runs:
-            await self._events.setdefault(run, anyio.Event()).wait()
+            await self._wait(run, self._events.setdefault(run, anyio.Event()))
+
+    async def _wait(self, name: str, event: anyio.Event) -> None:
+        try:
+            await event.wait()
+        finally:
+            self._woken.discard(name)

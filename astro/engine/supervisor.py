@@ -16,7 +16,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-__all__ = ["Supervisor", "current_task", "in_event_loop", "is_done", "require_cancelled"]
+__all__ = ["Supervisor", "current_task", "in_event_loop", "require_cancelled"]
 
 
 def _trio() -> Any:
@@ -38,12 +38,6 @@ def current_task() -> object:
     trio = _trio()
     found: object = asyncio.current_task() if trio is None else trio.lowlevel.current_task()
     return found
-
-
-def is_done(task: object) -> bool:
-    """Return whether a task has ended, whatever the event loop."""
-    coro = task.get_coro() if isinstance(task, asyncio.Task) else getattr(task, "coro", None)
-    return getattr(coro, "cr_frame", None) is None
 
 
 async def require_cancelled() -> None:
