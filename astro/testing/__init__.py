@@ -13,23 +13,35 @@ if TYPE_CHECKING:
     from astro.testing.crashing import CrashMatrixError, CrashReport, crash_matrix
     from astro.testing.effects import note_effect, watch_effects
     from astro.testing.fake_context import FakeContext
+    from astro.testing.faulty_store import Fault, FaultyStore, chance_of_faults, fail_nth
+    from astro.testing.invariants import INVARIANTS
     from astro.testing.loop import LoopClock, Simulated, run_deterministically
+    from astro.testing.simulation import Job, SimulationError, SimulationReport, simulate
     from astro.testing.stalls import DeadlockError, StepLimitError, ThreadsError
 
 __all__ = [
+    "INVARIANTS",
     "CrashMatrixError",
     "CrashReport",
     "DeadlockError",
     "FakeContext",
+    "Fault",
+    "FaultyStore",
+    "Job",
     "LoopClock",
     "Simulated",
+    "SimulationError",
+    "SimulationReport",
     "StepLimitError",
     "ThreadsError",
     "VirtualClock",
     "VirtualIds",
+    "chance_of_faults",
     "crash_matrix",
+    "fail_nth",
     "note_effect",
     "run_deterministically",
+    "simulate",
     "watch_effects",
 ]
 
@@ -38,7 +50,10 @@ _HOMES = {
     "crashing": ("CrashMatrixError", "CrashReport", "crash_matrix"),
     "effects": ("note_effect", "watch_effects"),
     "fake_context": ("FakeContext",),
+    "faulty_store": ("Fault", "FaultyStore", "chance_of_faults", "fail_nth"),
+    "invariants": ("INVARIANTS",),
     "loop": ("LoopClock", "Simulated", "run_deterministically"),
+    "simulation": ("Job", "SimulationError", "SimulationReport", "simulate"),
     "stalls": ("DeadlockError", "StepLimitError", "ThreadsError"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

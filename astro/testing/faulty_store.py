@@ -17,7 +17,7 @@ import attrs
 from astro.core.clock import Clock
 from astro.core.errors import StoreBusyError, StoreError, StoreFullError, StoreUnavailableError
 
-__all__ = ["Fault", "FaultyStore", "chance_of_faults", "fail_nth"]
+__all__ = ["Fault", "FaultyStore", "Plan", "chance_of_faults", "fail_nth"]
 
 _VERBS = frozenset(
     {

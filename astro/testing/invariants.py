@@ -27,7 +27,20 @@ from astro.core.records import (
 from astro.decisions.replay import RunState
 from astro.decisions.states import allowed
 
-__all__ = ["INVARIANTS", "Change", "Invariant"]
+__all__ = [
+    "INVARIANTS",
+    "Change",
+    "Invariant",
+    "an_answer_is_used_once",
+    "no_more_is_held_than_the_budget",
+    "nothing_fires_early",
+    "one_result_per_call",
+    "only_the_newest_token_commits",
+    "replay_gives_the_same",
+    "states_move_along_the_table",
+    "the_hash_chain_verifies",
+    "what_cannot_succeed_is_not_tried_again",
+]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

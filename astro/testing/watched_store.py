@@ -36,6 +36,7 @@ class _Known:
         self.fold = replay(decode_entries(self.entries))
         self.token = 0
         self.waits: dict[str, float] = {}
+        self.last = 0.0  # when the commit before was accepted
 
     def note_waits(self, records: Sequence[Record], now: float) -> None:
         """Remember when, in truth, the waits will be over that records begin."""
@@ -142,7 +143,9 @@ class WatchedStore:
         for name, invariant in INVARIANTS.items():
             self.counts[name] += 1
             self.wrong += [f"run {lease.run}: {name}: {what}" for what in invariant(change)]
-        known.note_waits(records, now)
+        # The records may have waited long for this commit, but not since before the last one.
+        known.note_waits(records, known.last)
+        known.last = now
         known.fold, known.state = fold, commit.state
         known.entries.extend(commit.entries)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path, PurePath
 
 import attrs
@@ -192,7 +193,7 @@ def _sectors(write: Write) -> list[Write]:
     cuts = [write.offset, *range((write.offset // SECTOR + 1) * SECTOR, end, SECTOR), end]
     return [
         Write(write.path, begin, write.content[begin - write.offset : stop - write.offset])
-        for begin, stop in zip(cuts, cuts[1:], strict=False)
+        for begin, stop in pairwise(cuts)
     ]
 
 

@@ -59,10 +59,10 @@ async def perform(path: str) -> None:
         say("checked")
 
 
-async def main(tries: str, *paths: str) -> None:
-    for path in paths:
+async def main(*args: str) -> None:
+    for path in args[1:]:
         say("store", path)
-        for _ in range(int(tries)):
+        for _ in range(int(args[0])):
             try:
                 await perform(path)
                 break

@@ -144,8 +144,8 @@ async def test_without_a_sync_per_commit_some_are_lost_but_nothing_is_damaged(
 
 
 async def test_without_any_sync_damage_is_found(room: Path, soak: int, tell: Tell) -> None:
-    acts = live(room, EMPTY, "careless", "60")
-    found = judged(room, images_of(acts, EMPTY, 300 * soak, random.Random(1)))
+    acts = live(room, EMPTY, "careless", "40")
+    found = judged(room, images_of(acts, EMPTY, 200 * soak, random.Random(1)))
     tell("power loss, OFF", **found.figures())
     assert found.corrupt > 20
 

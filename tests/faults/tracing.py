@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from bisect import bisect_left
@@ -126,7 +127,7 @@ def needs_strace() -> None:
 
 def _environment() -> dict[str, str]:
     # Whatever Python writes for itself would be counted among the writes.
-    return os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    return os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONFAULTHANDLER": "1"}
 
 
 def _run(options: Sequence[str], module: str, *args: str) -> None:
@@ -160,6 +161,9 @@ def inject(fault: str, module: str, *args: str, timeout: float) -> subprocess.Co
         command = ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(process.pid)]
         tracer = subprocess.Popen([*command, "-e", f"trace={call}", "-e", f"inject={fault}"])
         try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # it says where it hangs
             output, errors = process.communicate(timeout=timeout)
         finally:
             process.kill()
@@ -222,11 +226,11 @@ def _acts(calls: Iterable[_Call], folder: str) -> list[Act]:
     placed.sort(key=lambda pair: pair[0])
     begins = [place for place, act in placed if not isinstance(act, _Call)]
     acts: list[Act] = []
-    for _, act in placed:
-        if not isinstance(act, _Call):
-            acts.append(act)
-        elif (path := _file(act.rest)) is not None and _inside(path, folder):
-            acts.append(Sync(path, bisect_left(begins, act.began)))
+    for _, done in placed:
+        if not isinstance(done, _Call):
+            acts.append(done)
+        elif (path := _file(done.rest)) is not None and _inside(path, folder):
+            acts.append(Sync(path, bisect_left(begins, done.began)))
     return acts
 
 
