@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import pytest
@@ -92,6 +93,13 @@ async def test_a_limit_bounds_the_attempts_at_work(engine_of: OpenEngine, by: st
     assert most == 2
 
 
+async def _queued(run: Any) -> None:
+    """Return when an engine has taken a run, and had time to put it into the queue."""
+    while (await run.status()).owner is None:
+        await anyio.sleep(0.01)
+    await anyio.sleep(0.1)
+
+
 async def test_an_urgent_run_goes_before_one_that_waits(engine_of: OpenEngine) -> None:
     order: list[str] = []
     go = anyio.Event()
@@ -110,9 +118,9 @@ async def test_an_urgent_run_goes_before_one_that_waits(engine_of: OpenEngine) -
         while (await first.status()).records < 2:
             await anyio.sleep(0.01)
         low = await engine.options(priority=Priority.LOW).start(work, "low")
-        await anyio.sleep(0.1)
+        await _queued(low)
         high = await engine.options(priority=Priority.CRITICAL).start(work, "high")
-        await anyio.sleep(0.1)
+        await _queued(high)
         go.set()
         await low
         await high

@@ -21,7 +21,10 @@ def main(module: str, *args: str) -> None:
     # Some systems let only a process's parent watch it; others do not know the wish.
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANY, 0, 0, 0)
     print("ready", flush=True)
+    patience = time.monotonic() + 10
     while "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
+        if time.monotonic() > patience:
+            sys.exit("strace does not watch this process")
         time.sleep(0.001)
     time.sleep(0.005)
     anyio.run(imported.main, *args)

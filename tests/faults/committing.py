@@ -16,6 +16,7 @@ from datetime import timedelta
 from functools import partial
 
 import anyio
+import msgspec
 
 from astro.core.protocols import Commit, Lease
 from astro.stores.sqlite import SqliteStore
@@ -66,9 +67,10 @@ async def work(store: SqliteStore, path: str, life: int, turns: int) -> None:
                 pass
         if turn % 16 == 12:
             # So many operations that the store writes its WAL back by itself, and begins it anew.
+            outdated = msgspec.structs.replace(leases[newest], token=0)
             async with anyio.create_task_group() as group:
                 for _ in range(OPERATIONS):
-                    group.start_soon(store.put, TENANT, b"again and again")
+                    group.start_soon(store.release, outdated)
 
 
 async def main(path: str, synchronous: str, life: int, turns: int) -> None:

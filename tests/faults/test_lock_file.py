@@ -7,8 +7,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
-
 from tests.faults.tracing import ROOT
 
 PREAMBLE = """
@@ -34,7 +32,6 @@ asyncio.run(main())
 def another_process_opens_it():
     subprocess.run([sys.executable, "-c", OTHER, str(path)], check=True)
 """
-REASON = "FileLock._try writes who holds the lock, and lets an OSError of that through"
 
 
 def run(script: str, path: Path) -> str:
@@ -50,7 +47,6 @@ def run(script: str, path: Path) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.xfail(strict=True, reason=REASON)
 def test_opening_a_store_whose_lock_file_cannot_be_written_raises_a_typed_error(
     tmp_path: Path,
 ) -> None:
@@ -91,11 +87,9 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.xfail(strict=True, reason=REASON)
 def test_a_commit_whose_lock_cannot_be_written_raises_a_typed_error(tmp_path: Path) -> None:
     assert run("ASKED = 'typed'\n" + WRITING, tmp_path / "runs.db") == "True"
 
 
-@pytest.mark.xfail(strict=True, reason=f"{REASON}, with the lock taken and nobody to give it back")
 def test_a_commit_whose_lock_cannot_be_written_gives_the_lock_back(tmp_path: Path) -> None:
     assert run("ASKED = 'free'\n" + WRITING, tmp_path / "runs.db") == "True"

@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.usefixtures("stra
 
 EMPTY = Image({}, frozenset())
 LIVES, IMAGES = 4, 525  # each life begins with an image that the one before it may have left
-FULLY_OPENED = 18  # one image in so many is opened by the store itself
-TURNS = 24
+FULLY_OPENED = 20  # one image in so many is opened by the store itself
+TURNS = 20
 Tell = Callable[..., None]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -119,13 +119,18 @@ class FileLock:
             self.close()
             self.open()
             return False
-        written = os.pread(self._fd, 2 * _FIELD, 0)
-        if written[:_FIELD] != self._mine:
-            os.pwrite(self._fd, self._mine, 0)
-        if written[_FIELD:] not in (b"", _NOBODY):
-            os.pwrite(self._fd, _NOBODY, _FIELD)
-            self._asked = written[_FIELD:] != self._name
+        self._sign()
         return True
+
+    def _sign(self) -> None:
+        """Write who holds the lock, and see who asks for it; the lock holds without that."""
+        with suppress(OSError):  # a full disk, most likely, of which the store will tell
+            written = os.pread(self._fd, 2 * _FIELD, 0)
+            if written[:_FIELD] != self._mine:
+                os.pwrite(self._fd, self._mine, 0)
+            if written[_FIELD:] not in (b"", _NOBODY):
+                os.pwrite(self._fd, _NOBODY, _FIELD)
+                self._asked = written[_FIELD:] != self._name
 
     def _wait(self, asked: bool) -> None:
         """Wait for the lock; runs in a thread."""
@@ -136,7 +141,8 @@ class FileLock:
         while not self._try():
             waited = time.monotonic() - began
             if waited > _ASKING:
-                os.pwrite(self._fd, self._name, _FIELD)
+                with suppress(OSError):
+                    os.pwrite(self._fd, self._name, _FIELD)
             if waited >= self.timeout.total_seconds():
                 raise StoreBusyError(
                     f"Process {self._holder()} has held the lock {self._path} for "

@@ -68,6 +68,7 @@ class Operation:
         thing: What it is done to, for `Batched.apart` and for explanations.
         row: For the statement of a batched verb.
         value: What a verb of its own needs.
+        weight: Bytes that it writes beside its row.
     """
 
     verb: Verb
@@ -75,6 +76,7 @@ class Operation:
     thing: Any = None
     row: Row = ()
     value: Any = None
+    weight: int = 0
     _done: bool = False
     _outcome: object = None
 

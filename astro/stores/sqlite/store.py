@@ -314,7 +314,10 @@ class SqliteStore:
         """Keep bytes and return their hash: BLAKE2b, 32 bytes, hexadecimal."""
         admit_names(tenant)
         name = blob_name(content)
-        await self._open.writer.submit(verbs.PUT, value=(tenant, name, content)).truth()
+        put = self._open.writer.submit(
+            verbs.PUT, value=(tenant, name, content), weight=len(content)
+        )
+        await put.truth()
         return name
 
     async def fetch(self, tenant: str, digest: str, /) -> bytes:

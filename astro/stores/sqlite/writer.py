@@ -104,9 +104,12 @@ class Writer:
     # --- Taking operations -------------------------------------------------------------------
 
     def submit(
-        self, verb: Verb, *, thing: Any = None, row: Row = (), value: Any = None
+        self, verb: Verb, *, thing: Any = None, row: Row = (), value: Any = None, weight: int = 0
     ) -> Operation:
         """Put an operation into the next group.
+
+        Args:
+            weight: Bytes that it writes beside its row.
 
         Raises:
             StoreClosedError: The store is closed, or belongs to another event loop.
@@ -116,7 +119,7 @@ class Writer:
             raise _closed()
         if self._stuck:
             raise self._unanswered()
-        operation = Operation(verb, self._loop.create_future(), thing, row, value)
+        operation = Operation(verb, self._loop.create_future(), thing, row, value, weight)
         self._queue.append(operation)
         if self._idle is not None:
             self._wake()
@@ -132,10 +135,10 @@ class Writer:
         size = 0
         while queue and size < _GROUP:
             operation = queue.popleft()
-            length = size_of(operation.row)
+            length = size_of(operation.row) + operation.weight
             size += length
             group.append(operation)
-            if not (isinstance(operation.verb, Alone) and operation.verb.bare):
+            if operation.weight or not (isinstance(operation.verb, Alone) and operation.verb.bare):
                 self._written += 2 * length + _PAGES
         return group
 
