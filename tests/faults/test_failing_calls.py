@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("strace")]
 TOGETHER = 4  # processes at a time
 HEIRS = 8  # stores that one process goes on with
 TIMEOUT = 30  # seconds after which a process hangs
-TRIES = 4
+TRIES = 3
 KILLED = -signal.SIGKILL
 AGAIN = 5  # one process in so many is killed and so is the next one
 # What is done to which call at how many places.
@@ -193,7 +193,7 @@ def test_a_call_that_fails_once_is_overcome(
     assert not failed
     assert not found
     assert len(victims) >= 40
-    assert overcome >= 20
+    assert overcome >= 15
 
 
 def is_fine(victim: Victim) -> bool:
