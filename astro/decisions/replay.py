@@ -213,10 +213,7 @@ def _succeeded(state: RunState, record: SucceededRecord) -> None:
     call.blob = record.blob
     state.spending.close(record.call)
     if record.call in state.undoable:
-        if record.cached:
-            del state.undoable[record.call]  # the effect is another call's
-        else:
-            state.undoable[record.call] = (call.result, call.blob)
+        state.undoable[record.call] = (call.result, call.blob)
     elif record.call.endswith("/undo") and record.call.removesuffix("/undo") in state.calls:
         take_back(state, record.call.removesuffix("/undo"))
 

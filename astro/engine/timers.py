@@ -60,13 +60,13 @@ class Timers:
         if not self._heap:
             await self._changed.wait()
             return
-        left = timedelta(seconds=self._heap[0][0] - self._clock.monotonic())
-        # A clock that stands still in a test must not make this a busy loop.
-        left = max(left, timedelta(milliseconds=1))
         async with anyio.create_task_group() as group:
 
             async def sleep() -> None:
-                await self._clock.sleep(left)
+                # Reckoned here: a clock that is advanced before this runs is not slept through.
+                left = timedelta(seconds=self._heap[0][0] - self._clock.monotonic())
+                # A clock that stands still in a test must not make this a busy loop.
+                await self._clock.sleep(max(left, timedelta(milliseconds=1)))
                 group.cancel_scope.cancel()
 
             group.start_soon(sleep)

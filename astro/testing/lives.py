@@ -120,7 +120,7 @@ class _Pace:
         self._seen = seen
         if not await self._answer(journals):
             due = self._engine.parts.timers.due()
-            self._clock.advance(timedelta(seconds=0.1 if due is None else max(due, 0.0)))
+            self._clock.advance(timedelta(seconds=0.1 if due is None else max(due, 0.001)))
         return self._still < _PATIENCE
 
     async def _unclaimed(self) -> bool:

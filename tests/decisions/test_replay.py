@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astro import JournalCorruptError, State
+from astro import Budget, JournalCorruptError, State
 from astro.core.records import (
     AbandonedRecord,
     AnsweredRecord,
@@ -32,6 +32,7 @@ from astro.core.records import (
     ParkedRecord,
     PausedRecord,
     Raw,
+    ReservedRecord,
     ResumedRecord,
     SleptRecord,
     SpentRecord,
@@ -40,6 +41,7 @@ from astro.core.records import (
     UndoingRecord,
     decode_entries,
 )
+from astro.decisions.forgetting import generation
 from astro.decisions.replay import RunState, replay
 from tests.decisions.records import BEGIN, KINDS, RECORDS, chained, numbered, of_kind
 
@@ -370,3 +372,49 @@ def test_a_record_of_every_kind_about_a_known_call_is_folded(
     record = data.draw(of_kind(kind))
     named = {"call": "root"} if "call" in kind.__struct_fields__ else {}
     assert replay([*in_root().records, msgspec.structs.replace(record, seq=3, **named)]).seq == 3
+
+
+def undone() -> Story:
+    """Return a story in which a call, and what it asked for, was undone."""
+    story = in_root().started("a", "root", undo=True).started("b", "a").done("b").done("a")
+    return story.started("a/undo", "root").done("a/undo")
+
+
+def test_an_undone_call_is_asked_for_as_if_it_never_had_been() -> None:
+    state = undone().state
+    assert not state.undoable
+    assert [state.calls[name].state for name in "ab"] == [State.READY, State.READY]
+    assert [state.calls[name].result for name in "ab"] == [None, None]
+
+
+def test_what_is_done_again_after_an_undo_has_effects_of_its_own() -> None:
+    state = undone().state
+    assert [generation(state, name) for name in ("a", "b", "a/undo", "root")] == [1, 1, 1, 0]
+    assert generation(in_root().started("a", "root").state, "a") == 0
+
+
+def test_what_is_done_again_after_an_undo_can_be_undone_again() -> None:
+    story = undone().started("a", "root", attempt=2, undo=True)
+    assert list(story.state.undoable) == ["a"]
+    assert story.state.calls["a/undo"].state is State.READY
+
+
+def test_the_last_result_of_a_call_is_kept_for_its_undo() -> None:
+    story = in_root().started("a", "root", undo=True)
+    assert story.state.undoable == {"a": None}
+    story(SucceededRecord, call="a", attempt=1, result=Raw(b"7"))
+    story.started("root", "", attempt=2, fresh=True)
+    assert story.state.calls["a"].result is None
+    assert story.state.undoable == {"a": (b"7", None)}
+
+
+def test_scopes_inside_a_scope_are_charged_with_it() -> None:
+    story = in_root().started("a", "root").started("b", "a")
+    story(ReservedRecord, call="a", attempt=1, budget=Budget(money=5.0))
+    story(ReservedRecord, call="b", attempt=1, budget=Budget(money=2.0))
+    story(SpentRecord, call="x", parent="b", money=1.0)
+    assert story.state.spending.run.held_money == 5.0
+    assert story.state.spending.names() == ["a#1"]
+    story.done("a")
+    assert story.state.spending.run.held_money == 1.0
+    assert not story.state.spending.opened
