@@ -202,6 +202,9 @@ def _started(state: RunState, record: StartedRecord) -> None:
     call.effect = record.effect
     call.moment = None
     call.since = call.since or record.at
+    if not state.spending.opened:
+        state.spending.run.used_calls += 1
+        return
     for scope in state.spending.outwards(state.scope(record.parent)):
         scope.used_calls += 1
 

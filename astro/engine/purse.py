@@ -30,6 +30,7 @@ class Purse:
         self._pending: set[str] = set()  # reserved in the ledger, not yet in the journal
         self._told: tuple[str, ...] = ()
         self._reported = self._used()
+        self._limited = run.budget != Budget()
 
     def _used(self) -> Usage:
         spent = self._run.state.spending.run
@@ -53,6 +54,8 @@ class Purse:
             BudgetExceededError: A budget around the call does not allow it.
         """
         state = self._run.state
+        if not (self._limited or request.budget or state.spending.opened):
+            return None
         budget = request.budget if request.id not in state.spending.opened else None
         around = state.spending.outwards(state.scope(request.parent))
         require_room(around, self._run.budget, budget)

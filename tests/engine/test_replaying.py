@@ -232,12 +232,12 @@ async def leaf(ctx: Context) -> int:
 @task
 async def root(ctx: Context) -> None:
     await ctx.call(leaf)
-    await anyio.sleep(0.02)
+    await anyio.sleep(0.15)  # its lease is renewed, which does not prove it harmless
     os._exit(9)
 
 async def main() -> None:
     store = SqliteStore(sys.argv[1], synchronous="NORMAL")
-    async with LocalEngine(leaf, root, store=store, lease_for=timedelta(seconds=0.5)) as engine:
+    async with LocalEngine(leaf, root, store=store, lease_for=timedelta(seconds=0.3)) as engine:
         run = await engine.options(key="one").start(root)
         while (await run.status()).state is not State.PARKED:
             await anyio.sleep(0.01)
