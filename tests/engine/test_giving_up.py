@@ -110,12 +110,7 @@ async def test_the_deadline_of_a_run_ends_it_though_it_was_evicted(engine_of: Op
             await run
 
 
-RESTARTED = pytest.mark.xfail(
-    strict=True, reason="an attempt that is cut off by an eviction has its whole timeout again"
-)
-
-
-@pytest.mark.parametrize("limit", ["deadline", pytest.param("timeout", marks=RESTARTED)])
+@pytest.mark.parametrize("limit", ["deadline", "timeout"])
 async def test_the_time_of_a_call_ends_it_though_its_run_was_evicted(
     engine_of: OpenEngine, limit: str
 ) -> None:
