@@ -15,7 +15,9 @@ from astro.setup.plugins import load
 
 __all__ = ["Display", "PlainDisplay", "SilentDisplay", "line_of", "open_display"]
 
-_QUIET: Final = frozenset({"created", "owned", "noted", "reserved", "spent", "child_finished"})
+_QUIET: Final = frozenset(
+    {"created", "owned", "released", "noted", "reserved", "spent", "child_finished"}
+)
 
 
 class Display(Protocol):

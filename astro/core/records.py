@@ -45,6 +45,7 @@ __all__ = [
     "PausedRecord",
     "Raw",
     "Record",
+    "ReleasedRecord",
     "ReservedRecord",
     "ResumedRecord",
     "SleptRecord",
@@ -175,6 +176,12 @@ class OwnedRecord(BaseRecord, frozen=True, kw_only=True, tag="owned"):
     owner: str
     token: int
     lost: bool = False
+
+
+class ReleasedRecord(BaseRecord, frozen=True, kw_only=True, tag="released"):
+    """An engine gave the run up while it waited for something else than it was last kept to."""
+
+    owner: str
 
 
 class StartedRecord(BaseRecord, frozen=True, kw_only=True, tag="started"):
@@ -426,6 +433,7 @@ class FinishedRecord(BaseRecord, frozen=True, kw_only=True, tag="finished"):
 Record: TypeAlias = (
     CreatedRecord
     | OwnedRecord
+    | ReleasedRecord
     | StartedRecord
     | SucceededRecord
     | AttemptFailedRecord

@@ -10,8 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from functools import cached_property
 from typing import Any, get_type_hints
+from uuid import UUID
 
 import msgspec
 
@@ -19,6 +23,9 @@ from astro.core.codec import Codec, codec_of, json_schema, to_json
 from astro.core.errors import CodecError, InvalidArgumentsError
 
 __all__ = ["Bound", "Signature", "signature_of"]
+
+_ATOMS = (str, int, float, bytes, type(None), Enum, date, time, timedelta, Decimal, UUID)
+"""Types without parts that could be changed."""
 
 
 class Bound(msgspec.Struct, frozen=True):
@@ -124,6 +131,10 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
                 continue
             given[name] = value
         canonical = to_json(given)
+        for name, codec in self._mutable.items():
+            if name not in given:
+                # As with every argument, nobody shares an object with another call.
+                given[name] = codec.decode(self._defaults[name])
         if not self.positional:
             return Bound(canonical, (), given)
         # A positional-only parameter that was left out must not shift those after it.
@@ -143,6 +154,15 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
             with suppress(CodecError):
                 found[name] = to_json(codec_of(self.kinds[name]).settle(default)[1])
         return found
+
+    @cached_property
+    def _mutable(self) -> dict[str, Codec[Any]]:
+        """How to make the defaults anew that a body could change."""
+        return {
+            name: codec_of(self.kinds[name])
+            for name, default in self.defaults.items()
+            if name in self._defaults and not isinstance(default, _ATOMS)
+        }
 
 
 def signature_of(fn: Callable[..., Any], *, skip: int) -> Signature:

@@ -34,6 +34,7 @@ from astro.core.records import (
     ParkedRecord,
     PausedRecord,
     Record,
+    ReleasedRecord,
     ReservedRecord,
     ResumedRecord,
     SleptRecord,
@@ -362,5 +363,6 @@ _APPLY: Final[Mapping[type[Any], Callable[[RunState, Any], None]]] = {
     DivergedRecord: _diverged,
     UndoingRecord: _undoing,
     IgnoredRecord: _ignored,
+    ReleasedRecord: _ignored,
     FinishedRecord: _finished,
 }

@@ -67,16 +67,18 @@ class Attempt:
         self._waits = 0
         self._ended = False  # what a body left running by itself has no slots any more
 
-    async def begin(self) -> None:
-        """Return when there is a slot for this attempt."""
-        if self.run.parts.slots.take_at_once(self._needs):
+    async def begin(self, *, again: bool = False) -> None:
+        """Return when there is a slot for this attempt, or once more one."""
+        slots = self.run.parts.slots
+        if slots.take_at_once(self._needs):
             self.run.rest.went_to_work()
             return
         self.run.rest.queued += 1
         try:
-            await self.run.parts.slots.take(
-                self._needs, tenant=self.run.tenant, priority=self.priority
-            )
+            if again:
+                await slots.take_back(self._needs)
+            else:
+                await slots.take(self._needs, tenant=self.run.tenant, priority=self.priority)
         finally:
             self.run.rest.queued -= 1
         self.run.rest.went_to_work()
@@ -115,7 +117,7 @@ class Attempt:
         """Return with the slots back, unless other parts of this attempt still wait."""
         if self._waits == 0 and not self._ended:
             try:
-                await self.begin()
+                await self.begin(again=True)
             except BaseException:
                 # It is being cancelled and will end soon: it ends with what it would have had.
                 self.seize()

@@ -146,6 +146,7 @@ class LiveContext:
     async def starmap(
         self, task: Task[..., R], items: Iterable[Sequence[Any]], /, *, limit: int = 100
     ) -> list[R]:
+        self._attempt.run.require_open()
         bounds = [task.signature.bind(tuple(item), {}) for item in items]
         place = f"{self._place}[]"
         raws = [bound.raw for bound in bounds]
@@ -155,6 +156,7 @@ class LiveContext:
         )
 
     async def start(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ChildRun[R]:
+        self._attempt.run.require_open()
         bound = task.signature.bind(args, kwargs)
         identity = self._attempt.ordinals.take(f"{self._place}+", task.name, bound.raw)
         return await waiting.start_child(self._attempt, task, bound, identity, self._policy)
@@ -190,6 +192,7 @@ class LiveContext:
 
     def emit(self, name: str, value: object = None, /) -> None:
         run = self._attempt.run
+        run.require_open()
         raw, _ = codec_of(Any).settle(value)
         clean_text(name, what="name of an event")
         identity = self._attempt.ordinals.take(self._place, "emit", to_json(name) + raw)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio.lowlevel
 
 from astro.core.policy import Effect
-from astro.core.records import DivergedRecord, State
+from astro.core.records import DivergedRecord, ResumedRecord, State
 from astro.decisions.replay import RunState
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Divergence:
         self._run = run
         self._missing: dict[str, dict[str, None]] = {}
         self._asked = 0
+        self._doubted: set[str] = set()  # calls for whose sake the run waits for a person
 
     def remember(self, state: RunState) -> None:
         """Expect everything that is committed below calls that will run again."""
@@ -56,6 +57,13 @@ class Divergence:
                 below.pop(call, None)
                 if not below:
                     del self._missing[parent]
+                    self._clear(parent)
+
+    def _clear(self, parent: str) -> None:
+        """Ask nobody any more: what seemed to be missing was only late."""
+        if parent in self._doubted:
+            self._run.journal.append(ResumedRecord, by=self._run.lease.owner)
+            self._run.reopen()
 
     def asked_again(self, parent: str) -> None:
         """Expect nothing of a call's earlier attempts once a new attempt of it began."""
@@ -93,7 +101,13 @@ class Divergence:
         self._run.journal.append(
             DivergedRecord, call=request.parent, missing=missing, held=(request.id,)
         )
-        await self._run.park({"attention": f"changed code does not ask for {', '.join(missing)}"})
+        self._doubted.add(request.parent)
+        try:
+            await self._run.park(
+                {"attention": f"changed code does not ask for {', '.join(missing)}"}
+            )
+        finally:
+            self._doubted.discard(request.parent)
         self.accept(missing)
 
     def judge(self, call: str) -> None:

@@ -75,7 +75,9 @@ async def ask(parent: Attempt, request: Request) -> Any:
         over()
         parent.seize()
         if not isinstance(error, Exception) and not run.closing:
-            run.journal.append(AbandonedRecord, call=request.id)
+            # One that never began is known by nothing but this record.
+            above = "" if request.id in run.state.calls else request.parent
+            run.journal.append(AbandonedRecord, call=request.id, parent=above)
         raise
     over()
     await parent.go_on()

@@ -27,13 +27,14 @@ def derive(*parts: str | bytes, size: int) -> bytes:
 class Ordinals:
     """Numbers the equal calls of one attempt, in the order in which they are asked for."""
 
-    __slots__ = ("_askers", "_counts", "_parent", "_serials")
+    __slots__ = ("_askers", "_counts", "_known", "_parent", "_serials")
 
     def __init__(self, parent: str) -> None:
         self._parent = parent
         self._counts: dict[str, int] = {}
         self._askers: dict[str, int] = {}
         self._serials: WeakKeyDictionary[object, int] | None = None
+        self._known = 0
 
     def take(self, branch: str, task: str, raw: bytes) -> str:
         """Return the identity of the next call of this kind.
@@ -64,7 +65,13 @@ class Ordinals:
         """Return the number of the asyncio task that runs now."""
         if self._serials is None:  # most attempts ask for nothing
             self._serials = WeakKeyDictionary()
-        return self._serials.setdefault(current_task(), len(self._serials) + 1)
+        task = current_task()
+        serial = self._serials.get(task)
+        if serial is None:
+            # Never the number of one that has ended, which would pass for this one.
+            self._known += 1
+            serial = self._serials[task] = self._known
+        return serial
 
     def alias(self, branch: str, name: str, raw: bytes, like: str) -> str:
         """Return the identity that a call would have under an earlier name of its task."""

@@ -60,6 +60,7 @@ class Journal:
 
     Attributes:
         lease: The newest lease.
+        kept: The run's state as it was last committed here.
         state: The fold of all records, acknowledged or not.
         error: Why nothing can be committed any more, if so.
         closed: Whether the engine has given the run up.
@@ -80,6 +81,7 @@ class Journal:
     ) -> None:
         self._store = store
         self.lease = lease
+        self.kept: State | None = None
         self.state = state
         self._clock = clock
         self._condition = condition
@@ -162,6 +164,7 @@ class Journal:
             # commit, which is harmless, as a store knows a commit it already has.
             lease = await self._store.commit(self.lease, commit)
             self.lease = lease
+            self.kept = commit.state
             self._unknown = None
             self._committed(records)
         except Exception as error:

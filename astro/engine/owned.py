@@ -28,6 +28,7 @@ from astro.core.records import (
     OwnedRecord,
     ParkedRecord,
     Record,
+    ReleasedRecord,
     ResumedRecord,
     State,
 )
@@ -225,6 +226,10 @@ class OwnedRun:
         if self.loaded:
             with suppress(RunSuspended):
                 await self.journal.flush()
+                if self.state.finished is None and self.condition() is not self.journal.kept:
+                    # Who waits for what has changed without anything to be kept.
+                    self.journal.append(ReleasedRecord, owner=self.lease.owner)
+                    await self.journal.flush()
             moment = self.next_moment()
         self.close()
         if self.started:

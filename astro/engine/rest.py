@@ -43,6 +43,7 @@ class Rest:
         self.gated = 0
         self.ends: dict[str, datetime] = {}
         self._resting = {State.ASKED: 0, State.SLEEPING: 0}
+        self._asking: set[str] = set()  # what those wait for who wait for somebody else
         self._moments: dict[str, datetime | None] = {}
         self._events: dict[str, anyio.Event] = {}
         self._woken: set[str] = set()  # what has happened to those who have not noticed yet
@@ -67,12 +68,18 @@ class Rest:
 
     def condition(self, *, paused: bool) -> State:
         """Return the state that follows from what the attempts do."""
+        answered = sum(map(self._is_answered, self._asking)) if self._asking else 0
         return derived(
-            running=self.working + self.queued,
-            asked=self._resting[State.ASKED],
+            running=self.working + self.queued + answered,
+            asked=self._resting[State.ASKED] - answered,
             sleeping=self._resting[State.SLEEPING],
             paused=paused,
         )
+
+    def _is_answered(self, identity: str) -> bool:
+        """Return whether who waits for this is about to go on."""
+        call = self._run.state.calls.get(identity)
+        return call is not None and call.asked is not None and call.state is not State.ASKED
 
     def saw(self, records: Sequence[Record]) -> None:
         """Wake who waits for what was just committed."""
@@ -106,6 +113,8 @@ class Rest:
         over = attempt.wait(state)
         known = self._run.state.calls.get(identity)
         self._moments[identity] = None if known is None else known.moment
+        if state is State.ASKED:
+            self._asking.add(identity)
         try:
             yield
         except BaseException as error:
@@ -117,6 +126,7 @@ class Rest:
             raise
         finally:
             self._moments.pop(identity, None)
+            self._asking.discard(identity)
         over()
         await attempt.go_on()
 

@@ -38,6 +38,7 @@ class Slots:
         self._used = dict.fromkeys(caps, 0)
         self._waiting = dict.fromkeys(caps, 0)
         self._turns: Turns[_Waiter] = Turns(limits.age)
+        self._returning: list[_Waiter] = []  # those that had begun before all who wait for a turn
         self._clock = clock
 
     @property
@@ -55,7 +56,7 @@ class Slots:
 
     def take_at_once(self, needs: tuple[str, ...]) -> bool:
         """Take a slot if one is free and nobody waits; return whether that was so."""
-        if self._turns or not self._fits(needs):
+        if self._turns or self._returning or not self._fits(needs):
             return False
         self._count(needs, 1)
         return True
@@ -65,11 +66,23 @@ class Slots:
         if self.take_at_once(needs):
             return
         waiter = _Waiter(needs)
-        for name in needs:
-            self._waiting[name] += 1
         self._turns.push(
             waiter, tenant=tenant, needs=needs, priority=priority, since=self._clock.now()
         )
+        await self._wait(waiter)
+
+    async def take_back(self, needs: tuple[str, ...]) -> None:
+        """Return when an attempt that had given its slot up to wait may go on."""
+        if self.take_at_once(needs):
+            return
+        waiter = _Waiter(needs)
+        self._returning.append(waiter)
+        await self._wait(waiter)
+
+    async def _wait(self, waiter: _Waiter) -> None:
+        needs = waiter.needs
+        for name in needs:
+            self._waiting[name] += 1
         self._grant()
         try:
             await waiter.granted.wait()
@@ -90,7 +103,7 @@ class Slots:
     def give(self, needs: tuple[str, ...]) -> None:
         """Free what an attempt has taken."""
         self._count(needs, -1)
-        if self._turns:
+        if self._turns or self._returning:
             self._grant()
 
     def _fits(self, needs: tuple[str, ...]) -> bool:
@@ -104,10 +117,19 @@ class Slots:
             self._used[name] += by
 
     def _grant(self) -> None:
-        """Let everybody run whose turn it is."""
+        """Let everybody run whose turn it is; who has begun already goes first."""
+        for back in [*self._returning]:
+            fits = not back.gone and self._fits(back.needs)
+            if fits:
+                self._let(back)
+            if fits or back.gone:
+                self._returning.remove(back)
         while self._turns:
             waiter = self._turns.pop(self._fits, lambda one: one.gone)
             if waiter is None:
                 return
-            self._count(waiter.needs, 1)
-            waiter.granted.set()
+            self._let(waiter)
+
+    def _let(self, waiter: _Waiter) -> None:
+        self._count(waiter.needs, 1)
+        waiter.granted.set()

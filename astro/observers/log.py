@@ -34,6 +34,7 @@ from astro.core.records import (
     OwnedRecord,
     ParkedRecord,
     Record,
+    ReleasedRecord,
     SleptRecord,
     SpentRecord,
     StartedRecord,
@@ -187,6 +188,8 @@ def _told_of_run(record: Record) -> str:
     match record:
         case OwnedRecord(owner=owner):
             return f"Engine {owner} owns the run"
+        case ReleasedRecord(owner=owner):
+            return f"Engine {owner} gave the run up"
         case CancelRequestedRecord(reason=reason):
             return f"Cancelling was asked for: {reason}"
         case ParkedRecord(needs=needs):

@@ -29,6 +29,7 @@ from astro.core.records import (
     ParkedRecord,
     PausedRecord,
     Raw,
+    ReleasedRecord,
     ReservedRecord,
     ResumedRecord,
     SleptRecord,
@@ -195,6 +196,7 @@ class JournalMachine(RuleBasedStateMachine):
             (ParkedRecord, {"needs": {"task": "greet"}}),
             (OwnedRecord, {"owner": self.new_name("engine"), "token": self.names + 1}),
             (OwnedRecord, {"owner": "heir", "token": self.names + 1, "lost": True}),
+            (ReleasedRecord, {"owner": "heir"}),
         ]
         kind, fields = data.draw(st.sampled_from(kinds))
         self.record(kind, **fields)

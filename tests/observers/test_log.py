@@ -34,6 +34,7 @@ from astro.core.records import (
     PausedRecord,
     Raw,
     Record,
+    ReleasedRecord,
     ResumedRecord,
     SleptRecord,
     SpentRecord,
@@ -165,6 +166,7 @@ async def test_a_message_with_line_breaks_stays_one_line(
 EVERY_KIND: list[tuple[Record, str]] = [
     (CREATED, "welcome was accepted"),
     (OwnedRecord(seq=1, at=NOW, owner="e1", token=1), "Engine e1 owns the run"),
+    (ReleasedRecord(seq=1, at=NOW, owner="e1"), "Engine e1 gave the run up"),
     (STARTED, "greet attempt 1 started"),
     (SucceededRecord(seq=1, at=NOW, call=CALL, cached=True), "greet succeeded from the cache"),
     (AbandonedRecord(seq=1, at=NOW, call=CALL), "greet was abandoned"),

@@ -117,9 +117,6 @@ async def test_rule_18_asked_goes_before_sleeping(engine_of: OpenEngine) -> None
     assert found.state is State.ASKED
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the state is that of the last commit; leaving a wait commits nothing"
-)
 async def test_rule_18_a_run_that_has_its_answer_and_sleeps_on_is_sleeping(
     engine_of: OpenEngine,
 ) -> None:
@@ -132,8 +129,12 @@ async def test_rule_18_a_run_that_has_its_answer_and_sleeps_on_is_sleeping(
         await until(run, "asked")
         await run.answer(True)
         await until(run, "answered")
-        await anyio.sleep(0.15)
-        assert (await run.status()).state is State.SLEEPING
+        answered = (await run.status()).state
+        await anyio.sleep(0.05)  # the part that had asked is over
+        await engine.drain(NOW)
+        released = (await run.status()).state
+        assert (await kinds_of(run))[-1] == "released"
+    assert (answered, released) == (State.RUNNING, State.SLEEPING)
 
 
 async def test_rule_18_a_paused_run_in_which_a_question_is_open_is_asked(
@@ -301,41 +302,40 @@ async def test_rule_19_an_agent_with_one_slot_may_ask_for_what_only_it_performs(
             assert await engine.run(root) == 5
 
 
-@pytest.mark.xfail(
-    strict=True, reason="who goes on queues like new work that comes now, behind all that waits"
-)
 async def test_rule_19_who_has_waited_gets_its_slot_back_before_new_work_starts(
     engine_of: OpenEngine,
 ) -> None:
     order: list[str] = []
-    go = anyio.Event()
-
-    @task
-    async def part(ctx: Context) -> None:
-        order.append("part")
-        await go.wait()
+    taken, go = anyio.Event(), anyio.Event()
 
     @task
     async def first(ctx: Context) -> None:
-        await ctx.call(part)
+        await ctx.ask("Go on?", bool)
         order.append("went on")
+
+    @task
+    async def between(ctx: Context) -> None:
+        taken.set()
+        await go.wait()
 
     @task
     async def fresh(ctx: Context) -> None:
         order.append("began")
 
-    async with engine_of(part, first, fresh, limits=ONE) as engine:
+    async with engine_of(first, between, fresh, limits=ONE) as engine:
         run = await engine.start(first)
-        while not order:
-            await anyio.sleep(0.001)
+        await until(run, "asked")
+        holder = await engine.start(between)
+        await taken.wait()
         others = [await engine.start(fresh) for _ in range(3)]
-        await anyio.sleep(0.15)  # all of them have come to the queue
+        await anyio.sleep(0.05)  # all of them have come to the queue
+        await run.answer(True)
+        await until(run, "answered")
+        await anyio.sleep(0.05)  # and then who has its answer
         go.set()
-        await run
-        for other in others:
-            await other
-    # One may have begun while the result of `part` was being kept: the slot was free then.
-    assert order.index("went on") <= 2
+        for one in (run, holder, *others):
+            await one
+    assert order == ["went on", "began", "began", "began"]
 
 
 async def test_rule_19_submissions_from_outside_wait_until_there_is_room(
