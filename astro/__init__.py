@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         AlreadyAnsweredError,
         AmbiguousCallError,
         AstroError,
+        BoxLostError,
         BudgetExceededError,
         CallFailedError,
         CallNotFoundError,
@@ -61,10 +62,12 @@ if TYPE_CHECKING:
         Store,
     )
     from astro.core.records import Record, State
+    from astro.core.sandbox import BoxLimits, BoxStatus, Completed, SandboxSpec
     from astro.core.task import Task, task
     from astro.core.workflow import Condition, Input, Node, Reference, Workflow
     from astro.engine.local import LocalEngine
     from astro.observers.log import LogObserver, configure_logging
+    from astro.sandboxes.docker import DockerSandbox
     from astro.setup.assembly import open_engine
     from astro.setup.workflows import load_workflows
     from astro.stores.memory import MemoryStore
@@ -78,6 +81,9 @@ __all__ = [
     "AmbiguousCallError",
     "AstroError",
     "BaseAgent",
+    "BoxLimits",
+    "BoxLostError",
+    "BoxStatus",
     "Budget",
     "BudgetExceededError",
     "CallFailedError",
@@ -85,8 +91,10 @@ __all__ = [
     "ChildRun",
     "Clock",
     "CodecError",
+    "Completed",
     "Condition",
     "Context",
+    "DockerSandbox",
     "Effect",
     "Engine",
     "EngineClosedError",
@@ -123,6 +131,7 @@ __all__ = [
     "RunSuspended",
     "Sandbox",
     "SandboxError",
+    "SandboxSpec",
     "SandboxUnavailableError",
     "SettingsError",
     "SqliteStore",
@@ -167,9 +176,11 @@ _HOMES = {
         "Store",
     ),
     "astro.core.records": ("Record", "State"),
+    "astro.core.sandbox": ("BoxLimits", "BoxStatus", "Completed", "SandboxSpec"),
     "astro.core.task": ("Task", "task"),
     "astro.core.workflow": ("Condition", "Input", "Node", "Reference", "Workflow"),
     "astro.engine.local": ("LocalEngine",),
+    "astro.sandboxes.docker": ("DockerSandbox",),
     "astro.observers.log": ("LogObserver", "configure_logging"),
     "astro.setup.assembly": ("open_engine",),
     "astro.setup.workflows": ("load_workflows",),

@@ -19,6 +19,7 @@ __all__ = [
     "AlreadyAnsweredError",
     "AmbiguousCallError",
     "AstroError",
+    "BoxLostError",
     "BudgetExceededError",
     "CallFailedError",
     "CallNotFoundError",
@@ -293,6 +294,10 @@ class SandboxError(AstroError, RuntimeError):
 
 class SandboxUnavailableError(SandboxError):
     """Raised when untrusted code should run and no sandbox can take it."""
+
+
+class BoxLostError(SandboxError):
+    """Raised when a box is gone, and with it what was in its work folder."""
 
 
 class SandboxTimeoutError(SandboxError, TimeoutError):

@@ -17,6 +17,15 @@ from astro.core.ledger import Usage
 from astro.core.messages import Message, Posted
 from astro.core.policy import Budget, Retry
 from astro.core.records import Entry, Record, State
+from astro.core.sandbox import (
+    Changes,
+    Collected,
+    Completed,
+    FileInfo,
+    Listener,
+    SandboxReport,
+    SandboxSpec,
+)
 
 if TYPE_CHECKING:
     import random
@@ -36,6 +45,7 @@ __all__ = [
     "Completed",
     "Composition",
     "Engine",
+    "Executor",
     "Lease",
     "Maintenance",
     "NewRun",
@@ -463,44 +473,113 @@ class RetryPolicy(Protocol):
         ...
 
 
+# --- Executors -------------------------------------------------------------------------------
+
+
+class Executor(Protocol):
+    """Where the bodies of tasks run: in this event loop, in another process, on another machine.
+
+    An engine has chosen, recorded and bounded an attempt before it asks an executor, and checks
+    and commits the result after it: an executor decides nothing, repeats nothing and keeps
+    nothing. Agents, workflows and steps run where their engine is.
+    """
+
+    async def execute(self, call: Call, ctx: Context, /) -> object:
+        """Run the body of a call's task once and return what it returned.
+
+        The arguments are made anew from the call's JSON. The verbs of the context do what they
+        do, wherever the body is. Cancelled, and a time limit is nothing else, this returns when
+        the body has ended and nothing of it goes on.
+
+        Raises:
+            Exception: What the body raised. ASTRO's own classes, those of builtins and those
+                that the task names in `raises` and `retry` come out as themselves, all others at
+                least with their words.
+            RunSuspended: A verb of the context raised it, and the body has ended.
+        """
+        ...
+
+
 # --- Sandboxes -------------------------------------------------------------------------------
 
 
-class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a box is made of.
+class Box(Protocol):
+    """One isolated place with files and commands; a work folder, which is empty at first.
 
-    Attributes:
-        image: Name of the image; empty takes the sandbox's default.
+    A failure of what runs in it is a result. A failure of the box is a `SandboxError`.
     """
 
-    image: str = ""
-
-
-class Completed(msgspec.Struct, frozen=True, kw_only=True):
-    """How a command in a box ended."""
-
-    exit_code: int
-    stdout: bytes
-    stderr: bytes
-
-
-class Box(Protocol):
-    """One isolated place with files and commands."""
-
     async def run(
-        self, command: Sequence[str], /, *, stdin: bytes = b"", timeout: timedelta
-    ) -> Completed: ...
+        self,
+        command: Sequence[str],
+        /,
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        collect: Sequence[str] = (),
+        timeout: timedelta,
+        listen: Listener | None = None,
+    ) -> Completed:
+        """Run a command in the work folder; after `timeout`, all that it has started is ended.
 
-    async def write(self, files: Mapping[PurePosixPath, bytes], /) -> None: ...
+        Args:
+            command: A program and its arguments; no shell reads them.
+            collect: Patterns of files to be given back, as `report/*.json`.
+            listen: Hears of output as it comes.
 
-    async def read(self, path: PurePosixPath, /) -> bytes: ...
+        Raises:
+            BoxLostError: The box is gone, for no fault of the command.
+        """
+        ...
+
+    async def python(
+        self,
+        code: str,
+        /,
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        collect: Sequence[str] = (),
+        timeout: timedelta,
+        listen: Listener | None = None,
+    ) -> Completed:
+        """Run Python code as a program of its own."""
+        ...
+
+    async def write(self, files: Mapping[PurePosixPath, bytes], /) -> None:
+        """Put files into the work folder."""
+        ...
+
+    async def read(self, path: PurePosixPath, /) -> bytes:
+        """Return the content of a regular file of the work folder.
+
+        Raises:
+            SandboxError: There is no such file.
+        """
+        ...
+
+    async def files(self) -> Sequence[FileInfo]:
+        """Return the regular files of the work folder."""
+        ...
+
+    async def collect(self, patterns: Sequence[str], /) -> Collected:
+        """Return the regular files that patterns name, within the caps of the box."""
+        ...
+
+    async def changes(self) -> Changes:
+        """Return what has changed in the work folder since this was asked before."""
+        ...
+
+    async def restore(self, changes: Changes, /) -> None:
+        """Put everything that a snapshot holds into an empty work folder."""
+        ...
 
 
 class Sandbox(Protocol):
-    """Makes isolated boxes."""
+    """Makes isolated boxes. One that is an async context manager is entered by its engine."""
 
-    async def check(self) -> None:
-        """Return if boxes can be opened.
+    async def check(self) -> SandboxReport | None:
+        """Return if boxes can be opened, with what is known of them.
 
         Raises:
             SandboxUnavailableError: They cannot; says what is missing.

@@ -19,6 +19,7 @@ from attrs.validators import and_, deep_iterable, ge, gt, instance_of, is_callab
 
 from astro.core.errors import InvalidArgumentsError, NeedsAgentError, nearest
 from astro.core.policy import Budget, Effect, Priority, Retry, exception_classes
+from astro.core.sandbox import SandboxSpec
 from astro.core.signature import Signature, signature_of
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Task(Generic[P, R_co]):
         needs_agent: Whether only agents perform it.
         budget: What one call may use, all that it asks for included; its money and tokens are
             put aside before an attempt begins, and what is left is given back after it.
+        sandbox: What the task's box is made of; None takes the sandbox's defaults.
         aliases: Earlier names, kept so that unfinished runs go on.
         skip: How many parameters of `fn` come before the arguments.
         shape: The signature, where it is not that of `fn` (a workflow's inputs).
@@ -99,6 +101,9 @@ class Task(Generic[P, R_co]):
     needs_agent: bool = attrs.field(default=False, validator=instance_of(bool))
     aliases: tuple[str, ...] = attrs.field(default=(), validator=_TEXTS)
     budget: Budget | None = attrs.field(default=None, validator=optional(instance_of(Budget)))
+    sandbox: SandboxSpec | None = attrs.field(
+        default=None, validator=optional(instance_of(SandboxSpec))
+    )
     skip: int = 1
     shape: Signature | None = None
 
@@ -143,6 +148,7 @@ def task(
     needs_agent: bool = False,
     aliases: tuple[str, ...] = (),
     budget: Budget | None = None,
+    sandbox: SandboxSpec | None = None,
 ) -> Callable[[Callable[Concatenate[Context, P], Coroutine[Any, Any, R]]], Task[P, R]]: ...
 
 

@@ -11,6 +11,8 @@ from astro.core.records import State
 from astro.engine.identity import Ordinals
 
 if TYPE_CHECKING:
+    from astro.core.sandbox import SandboxSpec
+    from astro.engine.boxes import Boxes
     from astro.engine.owned import OwnedRun
 
 __all__ = ["Attempt", "calling", "performing"]
@@ -33,6 +35,7 @@ class Attempt:
         "_ended",
         "_needs",
         "_waits",
+        "boxes",
         "call",
         "deadline",
         "exempt",
@@ -40,6 +43,7 @@ class Attempt:
         "ordinals",
         "priority",
         "run",
+        "spec",
         "task",
     )
 
@@ -54,6 +58,7 @@ class Attempt:
         deadline: datetime | None,
         needs: tuple[str, ...],
         exempt: bool = False,
+        spec: SandboxSpec | None = None,
     ) -> None:
         self.run = run
         self.call = call
@@ -62,6 +67,8 @@ class Attempt:
         self.priority = priority
         self.deadline = deadline
         self.exempt = exempt
+        self.spec = spec
+        self.boxes: Boxes | None = None
         self.ordinals = Ordinals(call)
         self._needs = needs
         self._waits = 0

@@ -17,7 +17,6 @@ import msgspec
 
 from astro.core.codec import clean_text, codec_of, to_json
 from astro.core.context import ChildRun, MapsOver
-from astro.core.errors import SandboxUnavailableError
 from astro.core.policy import Budget, Retry
 from astro.core.records import EmittedRecord, NotedRecord, Raw
 from astro.core.signature import Bound
@@ -25,6 +24,7 @@ from astro.core.task import Task, step_task
 from astro.decisions.forgetting import generation
 from astro.engine import waiting
 from astro.engine.identity import derive
+from astro.engine.sandboxing import BoxView
 
 if TYPE_CHECKING:
     from astro.engine.attempt import Attempt
@@ -91,11 +91,8 @@ class LiveContext:
         return logging.LoggerAdapter(_LOGGER, fields)
 
     @property
-    def sandbox(self) -> Any:
-        raise SandboxUnavailableError(
-            "This engine has no sandbox, so untrusted code does not run.",
-            remedy="Give the engine a sandbox.",
-        )
+    def sandbox(self) -> BoxView:
+        return BoxView(self._attempt, self._place, self._policy)
 
     # --- Calls -------------------------------------------------------------------------------
 

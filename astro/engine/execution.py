@@ -152,6 +152,8 @@ async def _attempt(
         failed[performer] = failed.get(performer, 0) + 1
         failure = error
     finally:
+        if attempt.boxes is not None:
+            await attempt.boxes.close()
         attempt.end()
     if failure is not None:
         return await _failed(run, request, number, failure)
@@ -188,6 +190,7 @@ def _new_attempt(
         deadline=above,
         needs=limits_of(run, request, performer),
         exempt=request.exempt,
+        spec=request.task.sandbox,
     )
 
 
@@ -287,7 +290,8 @@ def _suspends(error: BaseException) -> bool:
 
 async def _succeeded(run: OwnedRun, request: Request, number: int, raw: bytes, value: Any) -> Any:
     blob = None
-    if len(raw) >= run.parts.blob_size:
+    # What names blobs stays where those look for names who collect the unnamed.
+    if len(raw) >= run.parts.blob_size and b'"blob":"' not in raw:
         blob = await run.reach(run.parts.store.put(run.tenant, raw))
     if request.parent:
         run.divergence.judge(request.id)

@@ -56,6 +56,10 @@ def _instance(declared: type[Exception], failure: Failure) -> Exception:
         # A class whose constructor takes something else than its `args`.
         error = declared.__new__(declared)
         error.args = tuple(args)
+        if isinstance(error, AstroError):
+            told = str(args[0]) if args else failure.message
+            error.problem = failure.message
+            error.remedy = told.removeprefix(failure.message).strip()
         return error
 
 

@@ -27,7 +27,16 @@ from astro.core.errors import (
 from astro.core.ledger import Ledger, ledger_of
 from astro.core.messages import ResumeMessage
 from astro.core.policy import Budget, Limits, RunOptions
-from astro.core.protocols import Agent, Composition, Observer, RetryPolicy, Router, RunQuery, Store
+from astro.core.protocols import (
+    Agent,
+    Composition,
+    Observer,
+    RetryPolicy,
+    Router,
+    RunQuery,
+    Sandbox,
+    Store,
+)
 from astro.core.records import Record, State
 from astro.core.task import Task
 from astro.decisions.retrying import BackoffRetry
@@ -39,6 +48,7 @@ from astro.engine.owned import OwnedRun
 from astro.engine.ownership import Ownership
 from astro.engine.parts import Parts
 from astro.engine.run import Watch
+from astro.engine.sandboxing import SandboxDoor
 from astro.engine.slots import Slots
 from astro.engine.supervisor import Supervisor
 from astro.engine.timers import Timers
@@ -58,6 +68,8 @@ class LocalEngine(Verbs):
     Args:
         parts: Tasks, workflows and agents, as decorated functions and instances.
         store: Where journals are kept; the engine opens and closes it.
+        sandbox: Where untrusted code runs; without one, it does not. The engine opens and closes
+            it; what needs no box works while it cannot be opened.
         router: Chooses who performs a call.
         retrying: Computes the delays between attempts.
         observers: See records after they are committed.
@@ -79,6 +91,7 @@ class LocalEngine(Verbs):
         self,
         *parts: Task[..., Any] | Composition | Agent,
         store: Store,
+        sandbox: Sandbox | None = None,
         router: Router | None = None,
         retrying: RetryPolicy | None = None,
         clock: Clock | None = None,
@@ -105,7 +118,7 @@ class LocalEngine(Verbs):
             chance=chance or system_random(),
             router=router or LeastLoadRouter(),
             retrying=retrying or BackoffRetry(),
-            sandbox=None,
+            sandbox=SandboxDoor(sandbox),
             slots=Slots(limits, self._catalog.caps(limits), engine_clock),
             timers=Timers(engine_clock),
             limits=limits,
@@ -140,6 +153,8 @@ class LocalEngine(Verbs):
             for agent in self._catalog.agents:
                 if hasattr(agent, "__aenter__"):
                     await stack.enter_async_context(agent)  # type: ignore[arg-type]  # by shape
+            stack.push_async_callback(self._parts.sandbox.close)
+            await self._parts.sandbox.open()
             self._supervisor = Supervisor(f"astro engine {self.name}")
             await self._supervisor.open()
             stack.push_async_callback(self._supervisor.close)

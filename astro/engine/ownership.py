@@ -273,7 +273,7 @@ class Ownership:
             return False
         if run.lacks_part:
             return True
-        if run.rest.ends.keys() - {run.root}:
+        if run.rest.boxes or run.rest.ends.keys() - {run.root}:
             return False  # an attempt's time-out counts while it is at work here, or waits
         if now - run.rest.idle_since < self._parts.idle_for:
             return False

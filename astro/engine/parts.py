@@ -12,9 +12,10 @@ import msgspec
 from astro.core.clock import Ids
 from astro.core.ledger import Ledger
 from astro.core.policy import Budget, Limits
-from astro.core.protocols import Agent, Candidate, RetryPolicy, Router, Sandbox, Store
+from astro.core.protocols import Agent, Candidate, RetryPolicy, Router, Store
 from astro.core.task import Task
 from astro.engine.clock import EngineClock
+from astro.engine.sandboxing import SandboxDoor
 from astro.engine.slots import Slots
 from astro.engine.timers import Timers
 
@@ -54,7 +55,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     chance: random.Random
     router: Router
     retrying: RetryPolicy
-    sandbox: Sandbox | None
+    sandbox: SandboxDoor
     slots: Slots
     timers: Timers
     limits: Limits

@@ -32,6 +32,7 @@ class Rest:
         queued: Attempts that wait for a slot.
         idle_since: When the last attempt came to rest, if none is at work.
         gated: Attempts that may not begin at the moment.
+        boxes: Boxes that are open.
         ends: When the run, and attempts of it, are given up; by what.
     """
 
@@ -41,6 +42,7 @@ class Rest:
         self.queued = 0
         self.idle_since: datetime | None = run.parts.clock.now()
         self.gated = 0
+        self.boxes = 0
         self.ends: dict[str, datetime] = {}
         self._resting = {State.ASKED: 0, State.SLEEPING: 0}
         self._asking: set[str] = set()  # what those wait for who wait for somebody else

@@ -1,4 +1,4 @@
-"""ASTRO's own stores as settings know them: a configuration, and what makes the part of it.
+"""ASTRO's own parts as settings know them: a configuration, and what makes the part of it.
 
 Third-party parts are the same by shape: something to call with its `Config`.
 """
@@ -13,10 +13,11 @@ from typing import Any, Final, Literal
 import attrs
 from attrs.validators import ge, gt, le
 
-from astro.core.protocols import Store
+from astro.core.protocols import Sandbox, Store
+from astro.core.sandbox import BoxLimits
 from astro.setup.plugins import load
 
-__all__ = ["MEMORY", "SQLITE", "MemoryConfig", "Recipe", "SqliteConfig"]
+__all__ = ["DOCKER", "MEMORY", "SQLITE", "DockerConfig", "MemoryConfig", "Recipe", "SqliteConfig"]
 
 _ZERO: Final = timedelta(0)
 
@@ -61,6 +62,35 @@ class MemoryConfig:
     blob_grace: timedelta = attrs.field(default=timedelta(days=1), validator=ge(_ZERO))
 
 
+@attrs.frozen(kw_only=True)
+class DockerConfig:
+    """Boxes in Docker containers; see `DockerSandbox`.
+
+    Attributes:
+        image: Name or id of an image that is here; never pulled.
+        limits: Of boxes that say none of their own; sizes in bytes.
+        runtime: Of Docker, as `runsc` for gVisor.
+        pool: Containers kept ready.
+        idle: After how long without use none are kept ready.
+        boxes: How many may be open at the same moment.
+        url: Where Docker listens; without it, DOCKER_HOST or the usual socket.
+    """
+
+    image: str = "astro-sandbox"
+    limits: BoxLimits = attrs.field(factory=BoxLimits)
+    runtime: str | None = None
+    pool: int = attrs.field(default=2, validator=[ge(0), le(64)])
+    idle: timedelta = attrs.field(default=timedelta(minutes=5), validator=ge(_ZERO))
+    boxes: int = attrs.field(default=16, validator=[ge(1), le(1000)])
+    url: str | None = None
+
+
+def _docker(config: DockerConfig) -> Sandbox:
+    options = {f.name: getattr(config, f.name) for f in attrs.fields(DockerConfig)}
+    made: Sandbox = load("astro.sandboxes.docker:DockerSandbox")(**options)
+    return made
+
+
 def _sqlite(config: SqliteConfig) -> Store:
     options = {f.name: getattr(config, f.name) for f in attrs.fields(SqliteConfig)}
     made: Store = load("astro.stores.sqlite:SqliteStore")(options.pop("path"), **options)
@@ -72,5 +102,6 @@ def _memory(config: MemoryConfig) -> Store:
     return made
 
 
+DOCKER: Final = Recipe(DockerConfig, _docker)
 SQLITE: Final = Recipe(SqliteConfig, _sqlite)
 MEMORY: Final = Recipe(MemoryConfig, _memory)

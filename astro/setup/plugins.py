@@ -26,6 +26,7 @@ _OWN: Final[Mapping[str, Mapping[str, str]]] = {
         "memory": "astro.setup.builtin:MEMORY",
         "sqlite": "astro.setup.builtin:SQLITE",
     },
+    SANDBOXES: {"docker": "astro.setup.builtin:DOCKER"},
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from astro.core.protocols import Sandbox
 from astro.core.task import Task
 from astro.stores.memory import MemoryStore
 from astro.testing.clock import VirtualClock
@@ -65,6 +66,7 @@ async def crash_matrix(
     stores: Callable[[VirtualClock], Any] | None = None,
     twice: int = 0,
     processes: bool = False,
+    sandbox: Sandbox | None = None,
     **kwargs: Any,
 ) -> CrashReport:
     """Run a task once per commit point, kill it there, and let another engine go on.
@@ -80,12 +82,21 @@ async def crash_matrix(
         twice: How many crashes are followed by one more during the resumption.
         processes: Whether each engine that dies is a process, killed with SIGKILL, on a SQLite
             store. Slower, and nothing of the engine's own is trusted to be cut off.
+        sandbox: For tasks that use one; not in processes. Open it around this to keep it warm.
 
     Raises:
         CrashMatrixError: Something was lost, repeated or changed; or code that is not in a step
             or a task of its own has effects that a crash would repeat.
     """
-    trial = Trial(task, args, kwargs, parts=parts, answers=answers or {}, stores=stores or _memory)
+    trial = Trial(
+        task,
+        args,
+        kwargs,
+        parts=parts,
+        answers=answers or {},
+        stores=stores or _memory,
+        sandbox=sandbox,
+    )
     with watch_effects() as effects:
         first = await trial.run()
     problems = [*first.outcome.faults, *misplaced(effects, first.records)]

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from astro.core.errors import AstroError
-from astro.core.protocols import RunQuery
+from astro.core.protocols import RunQuery, Sandbox
 from astro.core.records import Record
 from astro.core.task import Task
 from astro.decisions.replay import replay
@@ -42,6 +42,7 @@ async def live(
     clock: VirtualClock,
     answers: Mapping[str, object],
     number: int,
+    sandbox: Sandbox | None = None,
 ) -> str:
     """Start a run, or go on with it; return its id.
 
@@ -51,6 +52,7 @@ async def live(
     engine = LocalEngine(
         *parts,
         store=store,
+        sandbox=sandbox,
         clock=clock,
         ids=VirtualIds(number),
         chance=random.Random(0),

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from astro.core.protocols import Sandbox
 from astro.core.records import Record
 from astro.core.task import Task
 from astro.stores.sqlite import SqliteStore
@@ -67,6 +68,7 @@ class Trial:
         parts: Sequence[Any],
         answers: Mapping[str, object],
         stores: Callable[[VirtualClock], Any],
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._task = task
         self._args = args
@@ -74,6 +76,7 @@ class Trial:
         self._parts = [task, *(part for part in parts if part is not task)]
         self._answers = answers
         self._stores = stores
+        self._sandbox = sandbox
 
     async def run(self, *crashes: Point) -> Done:
         """Run the task in this process, by engines that die at some points and one that lives."""
@@ -108,6 +111,7 @@ class Trial:
                     clock=clock,
                     answers=self._answers,
                     number=number,
+                    sandbox=self._sandbox,
                 )
         journals = await journals_of(store)
         outcome = outcome_of(journals, root)

@@ -1,0 +1,1 @@
+"""Sandboxes: where untrusted code runs. There is no local one."""
