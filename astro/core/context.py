@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 from uuid import UUID
 
+from astro.core.box import TaskBox
 from astro.core.policy import Budget, Retry
 from astro.core.task import Task
 
@@ -81,12 +82,8 @@ class Context(Protocol):
         ...
 
     @property
-    def sandbox(self) -> Any:
-        """The attempt's box for untrusted code.
-
-        Raises:
-            SandboxUnavailableError: The engine has no sandbox. Nothing runs instead.
-        """
+    def sandbox(self) -> TaskBox:
+        """The attempt's box for untrusted code; without a sandbox, its verbs raise."""
         ...
 
     def call(

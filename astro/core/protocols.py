@@ -570,8 +570,12 @@ class Box(Protocol):
         """Return what has changed in the work folder since this was asked before."""
         ...
 
-    async def restore(self, changes: Changes, /) -> None:
-        """Put everything that a snapshot holds into an empty work folder."""
+    async def restore(self, changes: Changes, /, *, known: bool = True) -> None:
+        """Put everything that a snapshot holds into the work folder.
+
+        Args:
+            known: Whether `changes` does not tell of it any more.
+        """
         ...
 
 

@@ -8,7 +8,7 @@ Processes do not come back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import PurePosixPath
@@ -104,7 +104,7 @@ class Boxes:
         self._files: dict[str, _File] = {}
         self._links: dict[str, str] = {}
         self._folders: dict[str, None] = {}
-        self._written: dict[str, bytes] = {}
+        self._written = Changes()  # since the last command
         self._whole = True
 
     @property
@@ -147,8 +147,8 @@ class Boxes:
         self._box = box
         if self._files or self._links or self._folders:
             await box.restore(await self._snapshot())
-        if self._written:
-            await box.write({PurePosixPath(p): data for p, data in self._written.items()})
+        if self._written != Changes():
+            await box.restore(self._written, known=False)
         return box
 
     async def _snapshot(self) -> Changes:
@@ -156,6 +156,16 @@ class Boxes:
             one.path: (await self._fetch(one.blob), one.executable) for one in self._files.values()
         }
         return Changes(files=files, links=self._links, folders=tuple(self._folders))
+
+    async def snapshot(self) -> Changes:
+        """Return everything that is in the work folder."""
+        async with self._turn:
+            if not self._whole:
+                raise SandboxError(
+                    "The work folder is too large to be looked at as a whole.",
+                    remedy="Keep less in it, or allow larger snapshots: BoxLimits(snapshot=...).",
+                )
+            return _over(await self._snapshot(), self._written)
 
     async def _fetch(self, blob: str) -> bytes:
         return await self._run.reach(self._run.parts.store.fetch(self._run.tenant, blob))
@@ -193,7 +203,7 @@ class Boxes:
         """Take note of what a command has changed; return how it ended."""
         self._whole = ran.whole
         if ran.whole:
-            self._written.clear()  # what was written before it is among its changes
+            self._written = Changes()  # what was written before it is among its changes
             for path in ran.gone:
                 for known in (self._files, self._links, self._folders):
                     known.pop(path, None)
@@ -228,12 +238,12 @@ class Boxes:
 
     # --- Files -------------------------------------------------------------------------------
 
-    async def write(self, files: Mapping[str, bytes]) -> None:
+    async def write(self, changes: Changes) -> None:
         """Put files into the work folder; they are there when the next command begins."""
         async with self._turn:
-            self._written |= files
+            self._written = _over(self._written, changes)
             if self._box is not None and not getattr(self._box, "lost", ""):
-                await self._box.write({PurePosixPath(path): data for path, data in files.items()})
+                await self._box.restore(changes, known=False)
 
     async def read(self, path: str) -> bytes:
         """Return a file of the work folder.
@@ -244,8 +254,8 @@ class Boxes:
         async with self._turn:
             if self._box is not None and not getattr(self._box, "lost", ""):
                 return await self._box.read(PurePosixPath(path))
-            if path in self._written:
-                return self._written[path]
+            if path in self._written.files:
+                return self._written.files[path][0]
             if path in self._files:
                 return await self._fetch(self._files[path].blob)
         raise SandboxError(f"{path} cannot be read: there is none.", remedy="")
@@ -266,3 +276,13 @@ class Boxes:
             self._run.rest.boxes -= 1
             await self._stack.aclose()
             self._stack = AsyncExitStack()
+
+
+def _over(below: Changes, above: Changes) -> Changes:
+    """Return what is there when one thing was written over another."""
+    hidden = {*above.files, *above.links}
+    return Changes(
+        files={p: file for p, file in below.files.items() if p not in hidden} | dict(above.files),
+        links={p: to for p, to in below.links.items() if p not in hidden} | dict(above.links),
+        folders=tuple(dict.fromkeys((*below.folders, *above.folders))),
+    )

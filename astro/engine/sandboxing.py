@@ -22,7 +22,7 @@ from astro.core.errors import (
 )
 from astro.core.policy import Effect
 from astro.core.protocols import Sandbox
-from astro.core.sandbox import Completed, FileInfo, Listener, SandboxSpec, inside
+from astro.core.sandbox import Changes, Completed, FileInfo, Listener, SandboxSpec, inside
 from astro.core.task import Task, task
 from astro.engine.boxes import Boxes, BoxRequest, BoxResult
 
@@ -192,12 +192,27 @@ class BoxView:
             InvalidArgumentsError: A path leads out of it.
             SandboxError: They do not fit.
         """
-        await self._boxes.write(
-            {
-                _path(path): data.encode() if isinstance(data, str) else data
-                for path, data in files.items()
-            }
-        )
+        said = {
+            _path(path): (data.encode() if isinstance(data, str) else data, False)
+            for path, data in files.items()
+        }
+        await self._boxes.write(Changes(files=said))
+
+    async def load(self, changes: Changes, /) -> None:
+        """Put files, links and folders into the work folder, as `snapshot` or a workspace has them.
+
+        Raises:
+            SandboxError: They do not fit.
+        """
+        await self._boxes.write(changes)
+
+    async def snapshot(self) -> Changes:
+        """Return everything that is in the work folder; opens no box.
+
+        Raises:
+            SandboxError: It is too large to be kept.
+        """
+        return await self._boxes.snapshot()
 
     async def read(self, path: str | PurePosixPath, /) -> bytes:
         """Return the content of a regular file of the work folder.

@@ -289,8 +289,11 @@ class DockerBox:
             whole=told.get("whole") is True,
         )
 
-    async def restore(self, changes: Changes, /) -> None:
-        """Put everything that a snapshot holds into an empty work folder.
+    async def restore(self, changes: Changes, /, *, known: bool = True) -> None:
+        """Put everything that a snapshot holds into the work folder.
+
+        Args:
+            known: Whether `changes` does not tell of it any more.
 
         Raises:
             SandboxError: It does not fit.
@@ -303,8 +306,9 @@ class DockerBox:
             for path, target in changes.links.items():
                 self._wire.put(b"W", json.dumps({"path": path, "link": target}).encode() + b"\n")
             await self._written()
-            self._wire.ask(b"S", cap=self._container.limits.snapshot, tell=False)
-            await self._answer()
+            if known:
+                self._wire.ask(b"S", cap=self._container.limits.snapshot, tell=False)
+                await self._answer()
 
     def _file(self, path: str, content: bytes, **more: Any) -> None:
         head = json.dumps({"path": path, **more}).encode()
