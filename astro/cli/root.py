@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "fork": ("astro.cli.messaging:fork", "Start a run that remembers what another one did."),
     "graph": ("astro.cli.checking:graph", "Draw a workflow as SVG or Mermaid."),
     "check": ("astro.cli.checking:check", "Report every problem of a file or module."),
+    "sandbox": ("astro.cli.boxes:sandbox", "Check the sandbox, or get its image."),
     "db": ("astro.cli.upkeep:db", "Back up, prune or check a store."),
     "doctor": ("astro.cli.doctor:doctor", "Report what is missing on this machine."),
 }

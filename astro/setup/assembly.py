@@ -20,7 +20,7 @@ import attrs
 
 from astro.agents.by_function import FunctionAgent
 from astro.core.errors import AstroError, SettingsError, WorkflowError
-from astro.core.protocols import Agent, Observer, Store
+from astro.core.protocols import Agent, Observer, Sandbox, Store
 from astro.core.task import Task
 from astro.core.workflow import Workflow
 from astro.engine.local import LocalEngine
@@ -31,7 +31,16 @@ from astro.setup.decoding import FAULTY, Place, Report, decode, reason
 from astro.setup.settings import AgentSettings, PartSettings, Settings, draft_settings
 from astro.setup.workflows import load_workflows
 
-__all__ = ["Assembly", "assemble", "gather", "offered", "open_engine", "store_file", "store_of"]
+__all__ = [
+    "Assembly",
+    "assemble",
+    "gather",
+    "offered",
+    "open_engine",
+    "sandbox_of",
+    "store_file",
+    "store_of",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -125,6 +134,18 @@ def store_of(settings: Settings) -> Store:
     store: Store = _store(settings, report)
     report.settle()
     return store
+
+
+def sandbox_of(settings: Settings) -> Sandbox | None:
+    """Return the sandbox that settings name, if they do.
+
+    Raises:
+        SettingsError: It cannot be found, loaded or configured.
+    """
+    report = settings.report.copy()
+    sandbox: Sandbox | None = _beside(plugins.SANDBOXES, settings.sandbox, "sandbox", report)
+    report.settle()
+    return sandbox
 
 
 def store_file(settings: Settings) -> Path | None:

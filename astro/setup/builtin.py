@@ -17,7 +17,16 @@ from astro.core.protocols import Sandbox, Store
 from astro.core.sandbox import BoxLimits
 from astro.setup.plugins import load
 
-__all__ = ["DOCKER", "MEMORY", "SQLITE", "DockerConfig", "MemoryConfig", "Recipe", "SqliteConfig"]
+__all__ = [
+    "DOCKER",
+    "MEMORY",
+    "SQLITE",
+    "DockerConfig",
+    "LimitsConfig",
+    "MemoryConfig",
+    "Recipe",
+    "SqliteConfig",
+]
 
 _ZERO: Final = timedelta(0)
 
@@ -63,6 +72,35 @@ class MemoryConfig:
 
 
 @attrs.frozen(kw_only=True)
+class LimitsConfig:
+    """What a box may use; see `BoxLimits`. Sizes are in bytes."""
+
+    memory: int = BoxLimits().memory
+    cpus: float = BoxLimits().cpus
+    pids: int = BoxLimits().pids
+    disk: int = BoxLimits().disk
+    inodes: int = BoxLimits().inodes
+    file: int = BoxLimits().file
+    open_files: int = BoxLimits().open_files
+    output: int = BoxLimits().output
+    flood: int = BoxLimits().flood
+    artifacts: int = BoxLimits().artifacts
+    artifact_count: int = BoxLimits().artifact_count
+    snapshot: int = BoxLimits().snapshot
+
+    def __attrs_post_init__(self) -> None:
+        self.made()
+
+    def made(self) -> BoxLimits:
+        """Return the limits.
+
+        Raises:
+            ValueError: One makes no sense.
+        """
+        return BoxLimits(**attrs.asdict(self))
+
+
+@attrs.frozen(kw_only=True)
 class DockerConfig:
     """Boxes in Docker containers; see `DockerSandbox`.
 
@@ -77,7 +115,7 @@ class DockerConfig:
     """
 
     image: str = "astro-sandbox"
-    limits: BoxLimits = attrs.field(factory=BoxLimits)
+    limits: LimitsConfig = attrs.field(factory=LimitsConfig)
     runtime: str | None = None
     pool: int = attrs.field(default=2, validator=[ge(0), le(64)])
     idle: timedelta = attrs.field(default=timedelta(minutes=5), validator=ge(_ZERO))
@@ -87,6 +125,7 @@ class DockerConfig:
 
 def _docker(config: DockerConfig) -> Sandbox:
     options = {f.name: getattr(config, f.name) for f in attrs.fields(DockerConfig)}
+    options["limits"] = config.limits.made()
     made: Sandbox = load("astro.sandboxes.docker:DockerSandbox")(**options)
     return made
 

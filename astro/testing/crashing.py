@@ -105,13 +105,7 @@ async def crash_matrix(
     second = await trial.run()
     deterministic = not differences(first.outcome, second.outcome)
     expected = first.outcome if deterministic else None
-    plans: list[tuple[Point, ...]] = [
-        (Point(at, applied),) for at in range(1, first.commits + 1) for applied in _BOTH
-    ]
-    chance = random.Random(0)
-    for _ in range(twice):
-        pair = [Point(chance.randint(1, first.commits), chance.random() < 0.5) for _ in "12"]
-        plans.append((pair[0], pair[1]))
+    plans = _plans(first.commits, twice)
     for plan in plans:
         problems += await _crash(trial, plan, expected, processes=processes)
     if problems:
@@ -122,6 +116,18 @@ async def crash_matrix(
         calls=frozenset(first.outcome.calls),
         deterministic=deterministic,
     )
+
+
+def _plans(commits: int, twice: int) -> list[tuple[Point, ...]]:
+    """Return where engines die: at each commit once, and at some pairs of commits."""
+    plans: list[tuple[Point, ...]] = [
+        (Point(at, applied),) for at in range(1, commits + 1) for applied in _BOTH
+    ]
+    chance = random.Random(0)
+    for _ in range(twice):
+        pair = [Point(chance.randint(1, commits), chance.random() < 0.5) for _ in "12"]
+        plans.append((pair[0], pair[1]))
+    return plans
 
 
 async def _crash(

@@ -77,7 +77,7 @@ class Daemon:
             client.close()
 
     @contextmanager
-    def _asking(self) -> Iterator[Any]:
+    def asking(self) -> Iterator[Any]:
         """Give the client; say of every failure what it means.
 
         Raises:
@@ -105,13 +105,13 @@ class Daemon:
 
     def info(self) -> dict[str, Any]:
         """Return what Docker says of itself."""
-        with self._asking() as client:
+        with self.asking() as client:
             found: dict[str, Any] = client.info()
             return found
 
     def image(self, name: str) -> str:
         """Return the id of an image that is here."""
-        with self._asking() as client:
+        with self.asking() as client:
             return str(client.inspect_image(name)["Id"])
 
     def begin(self, image: str, limits: BoxLimits, labels: dict[str, str], now: float) -> Container:
@@ -121,11 +121,11 @@ class Daemon:
             SandboxUnavailableError: It does not begin, or lacks some of its isolation.
         """
         made, host = arguments(image=image, limits=limits, labels=labels, runtime=self._runtime)
-        with self._asking() as client:
+        with self.asking() as client:
             config = client.create_host_config(**host)
             id_ = str(client.create_container(**made, host_config=config)["Id"])
         try:
-            with self._asking() as client:
+            with self.asking() as client:
                 wire = self._attach(client, id_, limits)
                 client.start(id_)
             self._greet(wire)
@@ -168,7 +168,7 @@ class Daemon:
 
     def remove(self, id_: str) -> None:
         """Remove a container, whatever it does; one that is gone already is fine."""
-        with suppress(SandboxError), self._asking() as client:
+        with suppress(SandboxError), self.asking() as client:
             import docker.errors
 
             with suppress(docker.errors.NotFound):
@@ -181,7 +181,7 @@ class Daemon:
             BoxLostError: Docker cannot be asked.
         """
         try:
-            with self._asking() as client:
+            with self.asking() as client:
                 told = client.events(
                     since=f"{since.timestamp():.9f}",
                     until=f"{until.timestamp():.9f}",
@@ -197,7 +197,7 @@ class Daemon:
 
     def boxes(self) -> dict[str, str]:
         """Return the owners of all containers made by ASTRO, by id."""
-        with self._asking() as client:
+        with self.asking() as client:
             found = client.containers(all=True, filters={"label": LABEL})
             return {one["Id"]: one["Labels"].get(OWNER, "") for one in found}
 
