@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from astro.core.protocols import (
         Agent,
         Engine,
+        Executor,
         Observer,
         Page,
         Router,
@@ -98,6 +99,7 @@ __all__ = [
     "Effect",
     "Engine",
     "EngineClosedError",
+    "Executor",
     "FunctionAgent",
     "Ids",
     "Input",
@@ -167,6 +169,7 @@ _HOMES = {
     "astro.core.protocols": (
         "Agent",
         "Engine",
+        "Executor",
         "Observer",
         "Page",
         "Router",

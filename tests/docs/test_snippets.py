@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sandboxes.docker_here import needs_docker
+
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -25,6 +27,7 @@ def programs(page: str) -> list[str]:
     return found
 
 
+WITH_DOCKER = {"docs/how-to/sandbox.md"}
 PAGES = [
     "README.md",
     "docs/index.md",
@@ -32,7 +35,9 @@ PAGES = [
     "docs/how-to/agents.md",
     "docs/how-to/budgets.md",
     "docs/how-to/crash-tests.md",
+    "docs/how-to/doubles.md",
     "docs/how-to/pictures.md",
+    "docs/how-to/sandbox.md",
 ]
 
 
@@ -40,6 +45,8 @@ PAGES = [
     ("page", "number"), [(page, n) for page in PAGES for n in range(len(programs(page)))]
 )
 def test_a_program_of_a_page_runs_as_it_stands(page: str, number: int, tmp_path: Path) -> None:
+    if page in WITH_DOCKER:
+        needs_docker()
     program = programs(page)[number]
     if "anyio.run(main)" in program:
         # The main part comes last, whatever the page explains after it.
