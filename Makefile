@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 # An older uv does not know dependency groups; pip is brought up to date instead.
 UV := $(shell uv pip install --help 2>/dev/null | grep -q -e --group && echo uv)
 
-.PHONY: bench check clean demo docs format format-check lint setup test types
+.PHONY: bench check clean demo demo-sandbox docs format format-check lint setup test types
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -34,6 +34,9 @@ $(READY): pyproject.toml
 
 demo: $(READY)
 	@$(BIN)/python -m examples.audit
+
+demo-sandbox: $(READY)
+	@$(BIN)/python -m examples.mending
 
 test: $(READY)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
