@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 from astro.core.context import Context
 from astro.core.errors import InvalidArgumentsError, UnknownTaskError
 from astro.core.protocols import Call
-from astro.core.task import Task, check_name
+from astro.core.task import Task, check_name, require_performs, require_task
 
 __all__ = ["BaseAgent", "performs"]
 
@@ -24,11 +24,19 @@ def performs(
     [Callable[Concatenate[S, Context, P], Coroutine[Any, Any, R]]],
     Callable[Concatenate[S, Context, P], Coroutine[Any, Any, R]],
 ]:
-    """Mark a method as the one that performs a task; its parameters are checked by type."""
+    """Mark a method as the one that performs a task; its parameters are checked by type.
+
+    Raises:
+        InvalidArgumentsError: The method is not async, or takes other arguments than the task.
+    """
+    require_task(task)
 
     def mark(
         method: Callable[Concatenate[S, Context, P], Coroutine[Any, Any, R]],
     ) -> Callable[Concatenate[S, Context, P], Coroutine[Any, Any, R]]:
+        bare = isinstance(method, staticmethod)
+        body = getattr(method, "__func__", method)
+        require_performs(body, task, first=("ctx",) if bare else ("self", "ctx"))
         setattr(method, _MARK, task)
         return method
 
@@ -53,6 +61,11 @@ class BaseAgent:
 
     def __init__(self, *, name: str | None = None) -> None:
         self._name = check_name(name or type(self).__name__, what="agent")
+        if not self._methods and type(self).performs is BaseAgent.performs:
+            raise InvalidArgumentsError(
+                f"{type(self).__name__} performs nothing.",
+                remedy="Mark a method: @performs(task).",
+            )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import attrs
+from attrs.validators import optional
 
 from astro.core.context import Context
+from astro.core.policy import EXPENSE, POSITIVE, misuse
 from astro.core.protocols import Call
-from astro.core.task import Task, check_name
+from astro.core.task import Task, check_name, require_performs, require_task
 
 __all__ = ["FunctionAgent", "agent"]
 
@@ -29,8 +31,8 @@ class FunctionAgent:
     task: Task[..., Any]
     fn: Callable[..., Awaitable[Any]]
     name: str
-    cost: float = 1.0
-    limit: int | None = None
+    cost: float = attrs.field(default=1.0, validator=EXPENSE)
+    limit: int | None = attrs.field(default=None, validator=optional(POSITIVE))
 
     @property
     def performs(self) -> frozenset[str]:
@@ -50,10 +52,20 @@ class FunctionAgent:
 def agent(
     task: Task[P, R], /, *, name: str | None = None, cost: float = 1.0, limit: int | None = None
 ) -> Callable[[Callable[Concatenate[Context, P], Coroutine[Any, Any, R]]], FunctionAgent]:
-    """Make an agent of a function with the parameters and the result of a task."""
+    """Make an agent of a function with the parameters and the result of a task.
+
+    Raises:
+        InvalidArgumentsError: The function is not async, or takes other arguments than the task;
+            or the name, the cost or the limit is none.
+    """
+    require_task(task)
 
     def make(fn: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]]) -> FunctionAgent:
         label = check_name(name or str(getattr(fn, "__name__", "agent")), what="agent")
-        return FunctionAgent(task=task, fn=fn, name=label, cost=cost, limit=limit)
+        require_performs(fn, task, first=("ctx",))
+        try:
+            return FunctionAgent(task=task, fn=fn, name=label, cost=cost, limit=limit)
+        except (TypeError, ValueError) as error:
+            raise misuse(f"the agent {label}", error, remedy="See astro.agent.") from error
 
     return make

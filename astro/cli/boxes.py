@@ -50,7 +50,8 @@ async def _check(place: Place) -> SandboxReport:
     found: SandboxReport | None = await made.check()
     if found is None:
         raise InvalidArgumentsError(
-            f"{type(made).__name__} opens boxes, and says nothing of them.", remedy=""
+            f"{type(made).__name__} opens boxes, and says nothing of them.",
+            remedy="Check it with its own tools.",
         )
     return found
 

@@ -69,13 +69,23 @@ def graph(
     drawn = graph_of_workflow(flows[0])
     text = to_svg(drawn) if form == "svg" else to_mermaid(drawn)
     if output is not None:
-        output.write_text(text, encoding="utf-8")
+        _write_file(output, text)
         text = str(output)
     if as_json:
         write_json({"workflow": found.name, "format": form, "file" if output else "text": text})
     else:
         write([text])
     return Code.OK
+
+
+def _write_file(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise click.BadParameter(
+            f"{path} cannot be written: {why}", param_hint="--output"
+        ) from error
 
 
 # --- Check -------------------------------------------------------------------------------------
@@ -132,16 +142,17 @@ async def _check(
 ) -> None:
     place = Place(**options)
     found = file_of(target)
-    document = read_document(found[0]) if found is not None else None
-    if document is not None and _is_settings(document, Path(document.source)):
-        place = attrs.evolve(place, settings=document.source)
+    path = found[0] if found is not None else Path()
+    document = read_document(path) if found is not None else None
+    if document is not None and _is_settings(document, path):
+        place = attrs.evolve(place, settings=str(path))
     settings = read_place(place)
     parts = [*_parts_of_settings(settings, findings), *_parts_of_modules(modules, findings)]
     flows: list[Workflow] = []
     last: list[str] = []
     if document is None:
         parts += _parts_of_modules([target], findings)
-    elif not _is_settings(document, Path(document.source)):
+    elif not _is_settings(document, path):
         try:
             flows = workflows_of(document, inputs=inputs)
         except WorkflowError as error:

@@ -10,7 +10,7 @@ import anyio
 import click
 import msgspec
 
-from astro.cli.opening import Place, find_run, open_store, place_options, shorten
+from astro.cli.opening import LARGEST, Place, find_run, open_store, place_options, shorten
 from astro.cli.outcome import Code, write, write_json
 from astro.cli.wording import entry_line, run_lines, run_row, summary_data, table
 from astro.core.protocols import RunQuery, Store
@@ -116,7 +116,9 @@ async def _result(store: Store, tenant: str, last: Record) -> bytes | None:
 @click.command()
 @click.argument("run")
 @click.option("-f", "--follow", is_flag=True, help="Wait for further records until the run ends.")
-@click.option("--after", default=0, type=click.IntRange(0), help="Only records after this number.")
+@click.option(
+    "--after", default=0, type=click.IntRange(0, LARGEST), help="Only records after this number."
+)
 @place_options
 def events(as_json: bool, **options: Any) -> int:
     """Print the records of a run."""

@@ -42,7 +42,8 @@ def answer(as_json: bool, **options: Any) -> int:
 def _readings(value: str) -> list[Any]:
     """Return what a text may mean as an answer, the likeliest first."""
     found: list[Any] = []
-    with suppress(msgspec.MsgspecError):
+    # The shell passes on bytes that are no text, and brackets without end.
+    with suppress(msgspec.MsgspecError, RecursionError, UnicodeError):
         found.append(msgspec.json.decode(value))
     if value.lower() in _WORDS:
         found.append(_WORDS[value.lower()])

@@ -20,6 +20,7 @@ from astro.setup.assembly import store_file, store_of
 from astro.setup.settings import Settings, draft_settings, settings_file
 
 __all__ = [
+    "LARGEST",
     "Place",
     "find_run",
     "inputs_option",
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+LARGEST: Final = 2**63 - 1
+"""The largest whole number that any store keeps."""
 
 _LENGTH: Final = 32
 _SHORTEST: Final = 12  # the first 12 digits of an id are the millisecond of its creation
@@ -113,10 +117,8 @@ async def open_store(place: Place) -> AsyncIterator[Store]:
     """
     settings = read_place(place)
     file = store_file(settings)
-    if file is not None and not file.exists():
-        raise StoreUnavailableError(
-            f"There is no store at {file}.", remedy="Name one with --store sqlite:FILE."
-        )
+    if file is not None:
+        _require_file(file)
     if settings.store.use == "memory":
         raise StoreUnavailableError(
             "A store in memory ends with its process, so there is nothing to see.",
@@ -124,6 +126,19 @@ async def open_store(place: Place) -> AsyncIterator[Store]:
         )
     async with store_of(settings) as store:
         yield store
+
+
+def _require_file(file: Path) -> None:
+    remedy = "Name one with --store sqlite:FILE."
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreUnavailableError(f"There is no store at {file}.", remedy=remedy) from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "no file has such a name"
+        raise StoreUnavailableError(
+            f"There is no store at {file}: {why}.", remedy=remedy
+        ) from error
 
 
 async def find_run(store: Store, tenant: str, text: str) -> RunSummary:

@@ -21,7 +21,7 @@ import msgspec
 
 from astro.cli.display import Display, open_display
 from astro.cli.fitting import fit, others_told
-from astro.cli.opening import Place, find_run, place_options, read_place, tasks_option
+from astro.cli.opening import LARGEST, Place, find_run, place_options, read_place, tasks_option
 from astro.cli.outcome import Code, code_of, error_data, note, write, write_json
 from astro.cli.targets import Target, arguments_of, load_target
 from astro.cli.wording import question_data, question_lines
@@ -94,7 +94,7 @@ def _pairs(ctx: click.Context, option: click.Parameter, said: Iterable[str]) -> 
 
 def _duration(ctx: click.Context, option: click.Parameter, said: str | None) -> Any:
     try:
-        return None if said is None else as_duration(float(said) if said.isdigit() else said)
+        return None if said is None else as_duration(f"{said}s" if said.isdecimal() else said)
     except InvalidArgumentsError as error:
         raise click.BadParameter(str(error)) from error
 
@@ -113,7 +113,9 @@ def _duration(ctx: click.Context, option: click.Parameter, said: str | None) -> 
 @click.option("--key", help="A name of your choice: the same key is always the same run.")
 @click.option("--continue", "continued", metavar="RUN", help="Go on with a run instead.")
 @tasks_option
-@click.option("--priority", type=int, help="Higher comes first; 20 if left out.")
+@click.option(
+    "--priority", type=click.IntRange(-LARGEST, LARGEST), help="Higher comes first; 20 if left out."
+)
 @click.option("--deadline", callback=_duration, help="When to give up, for example 30m.")
 @click.option(
     "--wait/--no-wait",

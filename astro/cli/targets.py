@@ -117,7 +117,8 @@ def arguments_of(task: Task[..., Any], inputs: Iterable[tuple[str, str]]) -> dic
 
 def _argument(kind: Any, text: str, name: str) -> Any:
     readings: list[Any] = []
-    with suppress(msgspec.MsgspecError):
+    # The shell passes on bytes that are no text, and brackets without end.
+    with suppress(msgspec.MsgspecError, RecursionError, UnicodeError):
         readings.append(msgspec.json.decode(text))
     for value in (*readings, text):
         try:

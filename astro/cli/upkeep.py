@@ -68,7 +68,7 @@ def _span(said: str) -> timedelta:
     """Return a duration that may also be nothing: whatever has ended."""
     if _NOTHING.fullmatch(said):
         return timedelta(0)
-    return as_duration(float(said) if said.isdecimal() else said)
+    return as_duration(f"{said}s" if said.isdecimal() else said)
 
 
 async def _prune(place: Place, span: timedelta) -> int:
@@ -96,6 +96,7 @@ async def _check(place: Place) -> Any:
 def _maintained(store: Store) -> Maintenance:
     if not all(hasattr(store, verb) for verb in ("backup", "prune", "check")):
         raise InvalidArgumentsError(
-            f"{type(store).__name__} is maintained by its own tools.", remedy=""
+            f"{type(store).__name__} cannot be maintained from here.",
+            remedy="Use the tools of its database.",
         )
     return cast("Maintenance", store)

@@ -59,7 +59,7 @@ def _schema_hook(kind: type[Any]) -> dict[str, Any]:
         return {"description": "Any JSON value."}  # an empty schema would count as none
     schema = getattr(kind, "model_json_schema", None)
     if schema is None:
-        raise NotImplementedError
+        raise TypeError(f"{kind.__qualname__} is not a type of JSON values")
     return cast("dict[str, Any]", schema())
 
 
@@ -182,7 +182,7 @@ class Codec(Generic[T]):
             )
         except Exception as error:  # annotations of its fields are evaluated here
             raise CodecError(
-                f"The type {kind!r} cannot be kept as JSON: {error}.",
+                f"The type {kind!r} cannot be kept as JSON: {_sentence(error)}",
                 remedy="Annotate with builtins, attrs classes, dataclasses, TypedDicts or "
                 "pydantic models.",
             ) from error
@@ -197,7 +197,7 @@ class Codec(Generic[T]):
             return self._decoder.decode(raw)
         except Exception as error:  # a model's validation may raise anything
             raise CodecError(
-                f"The value does not fit the type {_spelled(self.kind)}: {error}",
+                f"The value does not fit the type {_spelled(self.kind)}: {_sentence(error)}",
                 remedy="Pass, answer or return a value of the declared type.",
             ) from error
 
@@ -212,6 +212,12 @@ class Codec(Generic[T]):
         """
         raw = to_json(value)
         return raw, self.decode(raw)
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says, with a full stop: a remedy follows."""
+    said = str(error).rstrip(" .\n") or type(error).__name__
+    return f"{said}."
 
 
 def _spelled(kind: Any) -> str:
@@ -243,8 +249,9 @@ def json_schema(kind: Any) -> dict[str, Any]:
     """
     try:
         loose = msgspec.json.schema(kind, schema_hook=_schema_hook)
-        return cast("dict[str, Any]", tightened(loose, msgspec.inspect.type_info(kind)))
+        return tightened(loose, msgspec.inspect.type_info(kind))
     except Exception as error:  # annotations of its fields are evaluated here
         raise CodecError(
-            f"The type {kind!r} has no JSON Schema: {error}", remedy="Use a type of JSON values."
+            f"The type {kind!r} has no JSON Schema: {_sentence(error)}",
+            remedy="Use a type of JSON values.",
         ) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from astro.core.records import Failure
@@ -78,6 +78,18 @@ class AstroError(Exception):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{problem} {remedy}".strip())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Subclasses have constructors of their own, which copies do not go through.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[AstroError], args: tuple[Any, ...], fields: dict[str, Any]) -> AstroError:
+    """Return a copy of an error, in this process or in another one."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
 
 
 class RunSuspended(BaseException):

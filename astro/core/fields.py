@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from astro.core.errors import InvalidArgumentsError, nearest
-from astro.core.policy import Budget, OnFailure, Priority, Retry
+from astro.core.policy import LONGEST, Budget, OnFailure, Priority, Retry
 from astro.core.references import Fixed, expression
 
 __all__ = [
@@ -33,7 +33,7 @@ _RETRY: Final = ("attempts", "factor", "first", "fresh", "jitter", "max")
 _BUDGET: Final = ("calls", "money", "time", "tokens")
 
 
-def _refused(problem: str, remedy: str = "") -> InvalidArgumentsError:
+def _refused(problem: str, remedy: str) -> InvalidArgumentsError:
     return InvalidArgumentsError(problem, remedy=remedy)
 
 
@@ -58,7 +58,7 @@ def as_names(value: object) -> list[str]:
 def as_count(value: object) -> int:
     """Return a number from 1."""
     if type(value) is not int or value < 1:
-        raise _refused(f"{value!r:.60} is no positive whole number.")
+        raise _refused(f"{value!r:.60} is no positive whole number.", "Write 1 or more.")
     return value
 
 
@@ -71,8 +71,11 @@ def as_duration(value: object) -> timedelta:
         found = _AMOUNT.findall(value)
         if not _AMOUNT.sub("", value).strip():
             seconds = sum(float(amount) * _UNITS[unit] for amount, unit in found)
-    if not 0 < seconds < 1e13:
-        raise _refused(f"{value!r:.60} is no duration.", "Write seconds, or 30s, 5m, 1h30m, 2d.")
+    if not 0 < seconds <= LONGEST.total_seconds():
+        cap = " of at most a thousand years" if seconds > 0 else ""
+        raise _refused(
+            f"{value!r:.60} is no duration{cap}.", "Write seconds, or 30s, 5m, 1h30m, 2d."
+        )
     return timedelta(seconds=seconds)
 
 
@@ -93,7 +96,9 @@ def as_fixed(value: object) -> Fixed:
 def as_on_failure(value: object) -> OnFailure:
     """Return what a failure means."""
     if value not in tuple(OnFailure):
-        raise _refused(f"{value!r:.60} is none of fail, skip and default.")
+        raise _refused(
+            f"{value!r:.60} is none of fail, skip and default.", "Write one of these three."
+        )
     return OnFailure(str(value))
 
 
@@ -120,7 +125,10 @@ def as_retry(value: object) -> Retry:
     except InvalidArgumentsError:
         raise
     except (TypeError, ValueError) as error:
-        raise _refused(f"It is no retry policy: {_first_words(error)}.") from error
+        raise _refused(
+            f"It is no retry policy: {_first_words(error)}.",
+            f"Write a number of attempts, or a mapping with {', '.join(_RETRY)}.",
+        ) from error
 
 
 def spell_retry(retry: Retry) -> dict[str, Any]:
@@ -144,7 +152,10 @@ def as_budget(value: object) -> Budget:
     try:
         return Budget(**given)
     except (TypeError, ValueError) as error:
-        raise _refused(f"It is no budget: {_first_words(error)}.") from error
+        raise _refused(
+            f"It is no budget: {_first_words(error)}.",
+            f"Write an amount of money, or a mapping with {', '.join(_BUDGET)}.",
+        ) from error
 
 
 def spell_budget(budget: Budget) -> dict[str, Any]:

@@ -55,14 +55,16 @@ def spell_kind(kind: Any) -> str:
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return " | ".join(dict.fromkeys(map(spell_kind, args)))
-    if origin is Literal:
+    if origin is Literal and all(
+        type(arg) is not bool and isinstance(arg, str | int) for arg in args
+    ):
         return f"Literal[{', '.join(json.dumps(arg, ensure_ascii=False) for arg in args)}]"
     if origin is list:
         return f"list[{spell_kind(args[0])}]"
     if origin is dict and args[0] is str:
         return f"dict[str, {spell_kind(args[1])}]"
     raise InvalidArgumentsError(
-        f"{getattr(kind, '__name__', kind)} is no type of a workflow's input.",
+        f"{getattr(kind, '__name__', kind)!s:.60} is no type of a workflow's input.",
         remedy="A workflow is data: use dict[str, Any] or Any; the task's parameter makes the "
         "object of it.",
     )

@@ -111,7 +111,8 @@ def require_room(tenant: str, account: Account, amount: Usage) -> None:
         ("money", budget.money, held.money, amount.money),
     ):
         enough = cap is None or (has + more <= cap * _ROUNDING and has < cap)
-        if not enough:
+        # What is used of money and tokens may not be known beforehand; what a call is, is known.
+        if not enough and (more or what != "calls"):
             raise BudgetExceededError(
                 f"Tenant {tenant!r} has a budget of {cap:g} {what}, of which {has:g} are used or "
                 f"reserved.",

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from astro.core.records import UNSET, Failure, Json, Raw, State
+from astro.core.records import UNSET, Failure, Json, Moment, Raw, State
 
 __all__ = [
     "AnswerMessage",
@@ -36,7 +36,7 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit
     """
 
     once: str | None = None
-    not_after: datetime | None = None
+    not_after: Moment | None = None
 
 
 class AnswerMessage(_Message, frozen=True, kw_only=True, tag="answer"):

@@ -18,7 +18,7 @@ from attrs.validators import instance_of, optional
 from astro.core.codec import to_json
 from astro.core.errors import InvalidArgumentsError
 from astro.core.kinds import kind_of, spell_kind
-from astro.core.policy import OnFailure, Retry
+from astro.core.policy import LONGEST, URGENCY, OnFailure, Retry
 from astro.core.references import (
     ITEM,
     Composed,
@@ -56,7 +56,15 @@ def _named(values: object) -> tuple[tuple[str, Expression], ...]:
     pairs = values.items() if isinstance(values, Mapping) else values
     if isinstance(pairs, str) or not isinstance(pairs, Iterable):
         raise _refused(f"{values!r:.60} gives no values by name.", "Pass a dict.")
-    return tuple(sorted((_parameter(name), expression(value)) for name, value in pairs))
+    found: dict[str, Expression] = {}
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise _refused(f"{pair!r:.60} gives no values by name.", "Pass a dict.")
+        name = _parameter(pair[0])
+        if name in found:
+            raise _refused(f"{name!r:.60} is given twice.", "Pass a dict.")
+        found[name] = expression(pair[1])
+    return tuple((name, found[name]) for name in sorted(found))
 
 
 def _parameter(name: object) -> str:
@@ -102,9 +110,13 @@ def list_of(value: object) -> Expression | None:
 
 
 def _seconds(value: object) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    """Return a number as so many seconds, if there are so many."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return value
+    try:
         return timedelta(seconds=value)
-    return value
+    except (OverflowError, ValueError):
+        return value  # refused where the field is known
 
 
 def _retry(value: object) -> Any:
@@ -112,8 +124,15 @@ def _retry(value: object) -> Any:
 
 
 def _positive(_: object, attribute: Any, value: timedelta | None) -> None:
-    if value is not None and (not isinstance(value, timedelta) or value <= timedelta(0)):
-        raise _refused(f"The {attribute.name} is not positive.", "Leave it out for no limit.")
+    if value is None:
+        return
+    name, remedy = attribute.name, "Leave it out for no limit."
+    if not isinstance(value, timedelta):
+        raise _refused(f"The {name} is not positive seconds: {value!r:.60}.", remedy)
+    if value <= timedelta(0):
+        raise _refused(f"The {name} is not positive.", remedy)
+    if value > LONGEST:
+        raise _refused(f"The {name} is longer than a thousand years.", remedy)
 
 
 def _as_data(_: object, __: Any, retry: Retry | None) -> None:
@@ -202,9 +221,7 @@ class Node:
     deadline: timedelta | None = attrs.field(
         default=None, kw_only=True, converter=_seconds, validator=_positive
     )
-    priority: int | None = attrs.field(
-        default=None, kw_only=True, validator=optional(instance_of(int))
-    )
+    priority: int | None = attrs.field(default=None, kw_only=True, validator=optional(URGENCY))
     on_failure: OnFailure = attrs.field(default=OnFailure.FAIL, kw_only=True, converter=OnFailure)
     default: Fixed | msgspec.UnsetType = attrs.field(
         default=msgspec.UNSET, kw_only=True, converter=_fixed

@@ -6,14 +6,22 @@ A policy never acts. `decisions` reads it, the engine acts on what was decided.
 from __future__ import annotations
 
 import math
+import sys
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Final
 
 import attrs
-from attrs.validators import and_, deep_mapping, ge, gt, instance_of, lt, optional
+from attrs.validators import and_, deep_mapping, ge, gt, instance_of, le, lt, optional
+
+from astro.core.errors import InvalidArgumentsError
 
 __all__ = [
+    "EXPENSE",
+    "LASTING",
+    "LONGEST",
+    "POSITIVE",
+    "URGENCY",
     "Budget",
     "Effect",
     "Limits",
@@ -22,14 +30,13 @@ __all__ = [
     "Retry",
     "RunOptions",
     "exception_classes",
+    "misuse",
 ]
 
+LONGEST: Final = timedelta(days=365_000)
+"""A thousand years: every moment so far from now is still a date."""
+
 _ZERO = timedelta(0)
-
-
-def _duration(*, positive: bool = False) -> Any:
-    """Return a validator of durations; attrs types validators as untyped callables."""
-    return and_(instance_of(timedelta), gt(_ZERO) if positive else ge(_ZERO))
 
 
 def exception_classes(owner: object, attribute: Any, value: object) -> None:
@@ -44,9 +51,48 @@ def exception_classes(owner: object, attribute: Any, value: object) -> None:
         raise TypeError(f"{attribute.name!r} must be a tuple of exception classes: {value!r}")
 
 
-_NUMBER: Any = instance_of((int, float))
-_AMOUNT: Any = and_(_NUMBER, ge(0.0), lt(math.inf))
-_COUNT: Any = and_(instance_of(int), ge(0))
+def _no_bool(owner: object, attribute: Any, value: object) -> None:
+    """Validate that a number is none of the two that are answers."""
+    if isinstance(value, bool):
+        raise TypeError(f"{attribute.name!r} must be a number, not {value!r}")
+
+
+def _moment(owner: object, attribute: Any, value: object) -> None:
+    """Validate that a moment is the same one everywhere."""
+    if isinstance(value, datetime) and value.utcoffset() is None:
+        raise ValueError(f"{attribute.name!r} must have a time zone, as datetime.now(UTC) has")
+    if isinstance(value, timedelta) and abs(value) > LONGEST:
+        raise ValueError(f"{attribute.name!r} must be at most a thousand years: {value}")
+
+
+# attrs types validators as untyped callables.
+_NUMBER: Any = and_(instance_of((int, float)), _no_bool)
+_AMOUNT: Any = and_(_NUMBER, ge(0.0), le(sys.float_info.max))
+_WHOLE: Any = and_(instance_of(int), _no_bool)
+_COUNT: Any = and_(_WHOLE, ge(0), lt(2**63))
+_DURATION: Any = and_(instance_of(timedelta), ge(_ZERO))
+
+EXPENSE: Final[Any] = and_(_NUMBER, gt(0.0), lt(math.inf))
+"""Validates costs, which are compared with each other."""
+
+POSITIVE: Final[Any] = and_(_WHOLE, ge(1))
+"""Validates numbers of things, from 1."""
+
+URGENCY: Final[Any] = and_(_WHOLE, ge(-(2**63)), lt(2**63))
+"""Validates priorities: what every store can keep."""
+
+LASTING: Final[Any] = and_(instance_of(timedelta), gt(_ZERO), le(LONGEST))
+"""Validates durations after which something ends."""
+
+
+def misuse(whose: str, error: Exception, *, remedy: str) -> InvalidArgumentsError:
+    """Return the error for an option that a validator has refused; says which, and why."""
+    reason = str(error.args[0] if error.args else error).removesuffix(".")
+    short = reason if len(reason) <= _LONG else f"{reason[:_LONG]}…"
+    return InvalidArgumentsError(f"An option of {whose} is wrong: {short}.", remedy=remedy)
+
+
+_LONG: Final = 400  # characters of a reason: attrs repeats what it was given
 
 
 class Priority(IntEnum):
@@ -95,13 +141,13 @@ class Retry:
         fresh: Whether a new attempt forgets what the earlier one has committed.
     """
 
-    attempts: int = attrs.field(default=3, validator=[instance_of(int), ge(1)])
-    first: timedelta = attrs.field(default=timedelta(seconds=1), validator=_duration())
+    attempts: int = attrs.field(default=3, validator=POSITIVE)
+    first: timedelta = attrs.field(default=timedelta(seconds=1), validator=_DURATION)
     factor: float = attrs.field(default=2.0, validator=[_NUMBER, ge(1.0), lt(math.inf)])
-    max: timedelta = attrs.field(default=timedelta(minutes=1), validator=_duration())
+    max: timedelta = attrs.field(default=timedelta(minutes=1), validator=_DURATION)
     jitter: float = attrs.field(default=0.1, validator=[_NUMBER, ge(0.0), lt(1.0000001)])
     on: tuple[type[Exception], ...] = attrs.field(default=(Exception,), validator=exception_classes)
-    fresh: bool = False
+    fresh: bool = attrs.field(default=False, validator=instance_of(bool))
 
 
 @attrs.frozen(kw_only=True)
@@ -118,7 +164,9 @@ class Budget:
     money: float | None = attrs.field(default=None, validator=optional(_AMOUNT))
     tokens: int | None = attrs.field(default=None, validator=optional(_COUNT))
     calls: int | None = attrs.field(default=None, validator=optional(_COUNT))
-    time: timedelta | None = attrs.field(default=None, validator=optional(_duration()))
+    time: timedelta | None = attrs.field(
+        default=None, validator=optional(and_(_DURATION, le(LONGEST)))
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -134,13 +182,13 @@ class Limits:
         age: How long a waiting call waits until it counts one step of priority more.
     """
 
-    attempts: int = attrs.field(default=1_000, validator=ge(1))
-    runs: int = attrs.field(default=1_000, validator=ge(1))
-    pending: int = attrs.field(default=10_000, validator=ge(1))
+    attempts: int = attrs.field(default=1_000, validator=POSITIVE)
+    runs: int = attrs.field(default=1_000, validator=POSITIVE)
+    pending: int = attrs.field(default=10_000, validator=POSITIVE)
     tasks: dict[str, int] = attrs.field(
-        factory=dict, validator=deep_mapping(instance_of(str), ge(1), instance_of(dict))
+        factory=dict, validator=deep_mapping(instance_of(str), POSITIVE, instance_of(dict))
     )
-    age: timedelta = attrs.field(default=timedelta(seconds=1), validator=_duration(positive=True))
+    age: timedelta = attrs.field(default=timedelta(seconds=1), validator=LASTING)
 
 
 @attrs.frozen(kw_only=True)
@@ -153,9 +201,11 @@ class RunOptions:
         strict: Whether divergence waits for a person before anything new happens.
     """
 
-    tenant: str = "default"
-    key: str | None = None
-    priority: int = Priority.MEDIUM
-    budget: Budget | None = None
-    deadline: datetime | timedelta | None = None
-    strict: bool = False
+    tenant: str = attrs.field(default="default", validator=instance_of(str))
+    key: str | None = attrs.field(default=None, validator=optional(instance_of(str)))
+    priority: int = attrs.field(default=Priority.MEDIUM, validator=URGENCY)
+    budget: Budget | None = attrs.field(default=None, validator=optional(instance_of(Budget)))
+    deadline: datetime | timedelta | None = attrs.field(
+        default=None, validator=optional(and_(instance_of((datetime, timedelta)), _moment))
+    )
+    strict: bool = attrs.field(default=False, validator=instance_of(bool))

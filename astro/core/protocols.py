@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from pathlib import Path, PurePosixPath
+from os import PathLike
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -371,7 +372,7 @@ class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
 class Maintenance(Protocol):
     """What an operator does with a store."""
 
-    async def backup(self, target: Path, /) -> None:
+    async def backup(self, target: str | PathLike[str], /) -> None:
         """Write a consistent copy while the store is in use."""
         ...
 

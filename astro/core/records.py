@@ -7,12 +7,12 @@ and a hash that covers tenant, run, sequence number, token, body and the entry b
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -39,6 +39,7 @@ __all__ = [
     "FinishedRecord",
     "IgnoredRecord",
     "Json",
+    "Moment",
     "NotedRecord",
     "OwnedRecord",
     "ParkedRecord",
@@ -63,6 +64,9 @@ __all__ = [
 ]
 
 Raw: TypeAlias = msgspec.Raw
+Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A moment that is the same one everywhere; one without a time zone is not read."""
+
 Json: TypeAlias = msgspec.Raw | msgspec.UnsetType
 """JSON kept as it is, or nothing (`UNSET`), which is not the same as null."""
 
@@ -132,7 +136,7 @@ class BaseRecord(
     """
 
     seq: int
-    at: datetime
+    at: Moment
 
     @property
     def kind(self) -> str:
@@ -157,7 +161,7 @@ class CreatedRecord(BaseRecord, frozen=True, kw_only=True, tag="created"):
     tenant: str
     key: str | None = None
     priority: int = 20
-    deadline: datetime | None = None
+    deadline: Moment | None = None
     budget: Budget | None = None
     strict: bool = False
     parent: tuple[str, str] | None = None
@@ -232,7 +236,7 @@ class AttemptFailedRecord(BaseRecord, frozen=True, kw_only=True, tag="attempt_fa
     call: str
     attempt: int
     failure: Failure
-    retry_at: datetime
+    retry_at: Moment
 
 
 class FailedRecord(BaseRecord, frozen=True, kw_only=True, tag="failed"):
@@ -259,7 +263,7 @@ class SleptRecord(BaseRecord, frozen=True, kw_only=True, tag="slept"):
 
     call: str
     parent: str
-    until: datetime
+    until: Moment
 
 
 class AskedRecord(BaseRecord, frozen=True, kw_only=True, tag="asked"):
@@ -275,7 +279,7 @@ class AskedRecord(BaseRecord, frozen=True, kw_only=True, tag="asked"):
     parent: str
     question: str
     schema: Raw
-    deadline: datetime | None = None
+    deadline: Moment | None = None
     default: Json = UNSET
     binds: str | None = None
 
@@ -297,7 +301,7 @@ class NotedRecord(BaseRecord, frozen=True, kw_only=True, tag="noted"):
 
     call: str
     parent: str
-    moment: datetime
+    moment: Moment
 
 
 class EmittedRecord(BaseRecord, frozen=True, kw_only=True, tag="emitted"):
@@ -309,6 +313,10 @@ class EmittedRecord(BaseRecord, frozen=True, kw_only=True, tag="emitted"):
     value: Raw
 
 
+_MOST_MONEY: Final = sys.float_info.max
+_MOST_TOKENS: Final = 2**64 - 1  # JSON is read into 64 bits
+
+
 class SpentRecord(BaseRecord, frozen=True, kw_only=True, tag="spent"):
     """A call used part of the run's budget."""
 
@@ -318,11 +326,13 @@ class SpentRecord(BaseRecord, frozen=True, kw_only=True, tag="spent"):
     tokens: int = 0
 
     def __post_init__(self) -> None:
-        # JSON would keep a NaN as null, which is no record; a negative amount is no spending.
-        if not (0.0 <= self.money < math.inf and self.tokens >= 0):
+        # What JSON keeps as something else, a NaN or a bool, is no record when it is read again.
+        countable = type(self.money) in (int, float) and type(self.tokens) is int
+        if not (countable and 0 <= self.money <= _MOST_MONEY and 0 <= self.tokens <= _MOST_TOKENS):
             raise CodecError(
-                f"Money {self.money} and tokens {self.tokens} cannot be spent.",
-                remedy="Spend finite amounts that are not negative.",
+                f"Money {self.money!r:.40} and tokens {self.tokens!r:.40} cannot be spent.",
+                remedy="Spend finite amounts that are not negative: money as a float, tokens as "
+                "an int.",
             )
 
 
@@ -501,16 +511,22 @@ def decode_entry(entry: Entry) -> Record:
     """Return the record of an entry.
 
     Raises:
-        JournalCorruptError: The body is not a record.
+        JournalCorruptError: The body is not a record, or another one than the entry's.
     """
     try:
         record: Record = _DECODER.decode(entry.body)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise JournalCorruptError(
-            f"Entry {entry.seq} is no record: {error}.",
-            remedy="Restore the store from a backup, or fork the run before that entry.",
-        ) from error
+        raise _no_record(entry, str(error)) from error
+    if record.seq != entry.seq:
+        raise _no_record(entry, f"it says that it is record {record.seq}")
     return record
+
+
+def _no_record(entry: Entry, reason: str) -> JournalCorruptError:
+    return JournalCorruptError(
+        f"Entry {entry.seq} is no record: {reason}.",
+        remedy="Restore the store from a backup, or fork the run before that entry.",
+    )
 
 
 def verify(

@@ -163,7 +163,7 @@ class Condition(msgspec.Struct, frozen=True):
 
     def _joined(self, verb: str, other: Reference | Condition) -> Condition:
         found: list[Condition] = []
-        for one in (self, _truth(other) if isinstance(other, Reference) else other):
+        for one in (self, _joinable(other)):
             found.extend(one.parts if one.verb == verb else (one,))
         return Condition(verb, parts=tuple(found))
 
@@ -215,7 +215,7 @@ def _composed(value: Mapping[Any, Any] | Sequence[Any], depth: int) -> Expressio
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise InvalidArgumentsError(f"The key {key!r} is not text.", remedy="Quote it.")
+                raise InvalidArgumentsError(f"The key {key!r:.60} is not text.", remedy="Quote it.")
         keys = tuple(sorted(value))
         value = [value[key] for key in keys]
     items = tuple(expression(item, depth=depth) for item in value)
@@ -230,7 +230,9 @@ def _part(part: Part) -> Part:
     if isinstance(part, str) and len(part) < 10 and part.removeprefix("-").isdecimal():
         return int(part) if str(int(part)) == part else part
     if isinstance(part, bool) or not isinstance(part, str | int):
-        raise InvalidArgumentsError(f"{part!r} is neither a key nor an index.", remedy="")
+        raise InvalidArgumentsError(
+            f"{part!r:.60} is neither a key nor an index.", remedy="Use a text or a whole number."
+        )
     return part
 
 
@@ -270,13 +272,25 @@ def _of_verb(verb: object, operand: Any, depth: int) -> Condition:
     if verb in _COMPARISONS and isinstance(operand, list | tuple) and len(operand) == 2:
         return Condition(str(verb), tuple(expression(one, depth=depth) for one in operand))
     if verb in _COMPARISONS:
-        raise InvalidArgumentsError(f"{verb} takes a list of two values.", remedy="")
+        raise InvalidArgumentsError(
+            f"{verb} takes a list of two values.", remedy=f"Write {{{verb}: [first, second]}}."
+        )
     if verb in ("all", "any"):
-        raise InvalidArgumentsError(f"{verb} takes a list of conditions.", remedy="")
+        raise InvalidArgumentsError(
+            f"{verb} takes a list of conditions.", remedy=f"Write {{{verb}: [first, second]}}."
+        )
     raise InvalidArgumentsError(
-        f"{verb!r} is no condition.",
+        f"{verb!r:.60} is no condition.",
         remedy=f"Use one of not, all, any, {', '.join(sorted(_COMPARISONS))}.",
     )
+
+
+def _joinable(other: object) -> Condition:
+    if isinstance(other, Condition):
+        return other
+    if isinstance(other, Reference):
+        return _truth(other)
+    raise TypeError(f"{other!r:.60} is no condition. Write reference.equals({other!r:.60}).")
 
 
 def _truth(reference: Reference) -> Condition:

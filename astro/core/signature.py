@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, get_type_hints
 from uuid import UUID
 
@@ -107,9 +107,9 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, eq=False, dict=True):
         given = dict(zip(by_place, args, strict=False))
         for name, value in kwargs.items():
             if name in given:
-                raise self._misfit(f"{name!r} is given twice")
+                raise self._misfit(f"{name!r:.60} is given twice")
             if name not in self.kinds:
-                raise self._misfit(f"it has no parameter {name!r}")
+                raise self._misfit(f"it has no parameter {name!r:.60}")
             given[name] = value
         return given
 
@@ -208,16 +208,62 @@ def signature_of(fn: Callable[..., Any], *, skip: int) -> Signature:
         keyword_only=frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
         kinds=kinds,
         arguments=_codec(name, shape, kinds),
-        returns=codec_of(hints.get("return", Any)),
+        returns=_codec_of_result(name, hints.get("return", Any)),
     )
 
 
 def _codec(function: str, shape: Any, kinds: Mapping[str, Any]) -> Codec[Any]:
     for parameter, kind in kinds.items():
         try:
-            codec_of(kind)
+            _kept(kind)
         except CodecError as error:
             raise CodecError(
                 f"Parameter {parameter!r} of {function}: {error.problem}", remedy=error.remedy
             ) from error
     return Codec(shape)
+
+
+def _codec_of_result(function: str, kind: Any) -> Codec[Any]:
+    try:
+        return _kept(kind)
+    except CodecError as error:
+        raise CodecError(
+            f"The result of {function}: {error.problem}", remedy=error.remedy
+        ) from error
+
+
+def _kept(kind: Any) -> Codec[Any]:
+    """Return the codec of a type whose values have a form in JSON.
+
+    Raises:
+        CodecError: They have none; msgspec alone would say so with the first value.
+    """
+    codec = codec_of(kind)
+    try:
+        formless = _formless(kind)
+    except TypeError:  # an unhashable annotation, as Annotated[int, []]
+        formless = _formless.__wrapped__(kind)
+    if formless:
+        raise CodecError(
+            f"The type {kind!r:.200} cannot be kept as JSON.",
+            remedy="Annotate with builtins, attrs classes, dataclasses, TypedDicts or "
+            "pydantic models.",
+        )
+    return codec
+
+
+@lru_cache(maxsize=1024)
+def _formless(kind: Any) -> bool:
+    """Return whether some of a type's values have no form in JSON."""
+    try:
+        msgspec.json.schema(kind, schema_hook=_shaped)
+    except Exception:  # annotations of its fields are evaluated here
+        return True
+    return False
+
+
+def _shaped(kind: type[Any]) -> dict[str, Any]:
+    """Return some schema for what is accepted by shape; what it is does not matter here."""
+    if kind is object or hasattr(kind, "model_validate"):
+        return {"description": ""}
+    raise NotImplementedError

@@ -160,6 +160,7 @@ class _Unknown:
     def __init__(self, nodes: Collection[str], inputs: Collection[str]) -> None:
         self._nodes = nodes
         self._known = set(nodes) | set(inputs)
+        self._longest = 1 + max((name.count(".") for name in self._known), default=0)
         self._hints = 0
 
     def in_node(self, node: Node) -> Iterator[Problem]:
@@ -190,7 +191,13 @@ class _Unknown:
 
     def _hint(self, name: str, known: Collection[str]) -> str:
         self._hints += 1
-        return nearest(name, known) if self._hints <= _MAX_HINTS else ""
+        if self._hints > _MAX_HINTS:
+            return ""
+        # Of a path only the beginning is a name; the rest is keys of the data.
+        parts = name.split(".")
+        ends = range(min(len(parts) - 1, self._longest), 0, -1)
+        tried = (nearest(one, known) for one in (name, *(".".join(parts[:end]) for end in ends)))
+        return next(filter(None, tried), "")
 
 
 # --- Cycles ----------------------------------------------------------------------------------

@@ -9,23 +9,43 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
 
 import attrs
-from attrs.validators import and_, deep_iterable, ge, gt, instance_of, is_callable, optional
+from attrs.validators import and_, deep_iterable, instance_of, is_callable, optional
 
 from astro.core.errors import InvalidArgumentsError, NeedsAgentError, nearest
-from astro.core.policy import Budget, Effect, Priority, Retry, exception_classes
+from astro.core.policy import (
+    LASTING,
+    POSITIVE,
+    URGENCY,
+    Budget,
+    Effect,
+    Priority,
+    Retry,
+    exception_classes,
+    misuse,
+)
 from astro.core.sandbox import SandboxSpec
 from astro.core.signature import Signature, signature_of
 
 if TYPE_CHECKING:
     from astro.core.context import Context
 
-__all__ = ["MAX_NAME", "ONCE", "Task", "check_name", "step_task", "task"]
+__all__ = [
+    "MAX_NAME",
+    "ONCE",
+    "Task",
+    "check_name",
+    "require_async",
+    "require_performs",
+    "require_task",
+    "step_task",
+    "task",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,8 +57,6 @@ MAX_NAME: Final = 200
 ONCE: Final = Retry(attempts=1)
 """The policy of tasks that say nothing: one attempt."""
 
-_POSITIVE: Any = optional(and_(instance_of(timedelta), gt(timedelta(0))))
-_COUNT: Any = optional(and_(instance_of(int), ge(1)))
 _TEXTS: Any = and_(instance_of(tuple), deep_iterable(instance_of(str)))
 _NAME: Final = re.compile(r"[^\W\d]([\w.\-/ ]*[\w.\-/])?", re.UNICODE)
 
@@ -87,15 +105,15 @@ class Task(Generic[P, R_co]):
     fn: Callable[..., Awaitable[R_co]]
     name: str = attrs.field(validator=instance_of(str))
     retry: Retry = attrs.field(default=ONCE, validator=instance_of(Retry))
-    timeout: timedelta | None = attrs.field(default=None, validator=_POSITIVE)
-    deadline: timedelta | None = attrs.field(default=None, validator=_POSITIVE)
-    priority: int | None = attrs.field(default=None, validator=optional(instance_of(int)))
-    cache: timedelta | None = attrs.field(default=None, validator=_POSITIVE)
+    timeout: timedelta | None = attrs.field(default=None, validator=optional(LASTING))
+    deadline: timedelta | None = attrs.field(default=None, validator=optional(LASTING))
+    priority: int | None = attrs.field(default=None, validator=optional(URGENCY))
+    cache: timedelta | None = attrs.field(default=None, validator=optional(LASTING))
     undo: Callable[..., Awaitable[object]] | None = attrs.field(
         default=None, validator=optional(is_callable())
     )
     version: str = attrs.field(default="", validator=instance_of(str))
-    limit: int | None = attrs.field(default=None, validator=_COUNT)
+    limit: int | None = attrs.field(default=None, validator=optional(POSITIVE))
     effect: Effect = attrs.field(default=Effect.WRITE, validator=instance_of(Effect))
     raises: tuple[type[Exception], ...] = attrs.field(default=(), validator=exception_classes)
     needs_agent: bool = attrs.field(default=False, validator=instance_of(bool))
@@ -169,10 +187,7 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 def _make(fn: Callable[..., Any], options: dict[str, Any]) -> Task[Any, Any]:
     label = getattr(fn, "__name__", repr(fn))
     if not inspect.iscoroutinefunction(fn):
-        raise InvalidArgumentsError(
-            f"{label} is no async function.",
-            remedy="Write `async def`; wrap blocking code in anyio.to_thread.run_sync.",
-        )
+        raise _blocking(fn)
     if not inspect.signature(fn).parameters:
         raise InvalidArgumentsError(
             f"{label} takes no context.", remedy=f"Write `async def {label}(ctx: Context, ...)`."
@@ -181,7 +196,7 @@ def _make(fn: Callable[..., Any], options: dict[str, Any]) -> Task[Any, Any]:
     unknown = chosen.keys() - _OPTIONS
     if unknown:
         raise InvalidArgumentsError(
-            f"{min(unknown)!r} is no option of a task.{nearest(min(unknown), _OPTIONS)}",
+            f"{min(unknown)!r:.60} is no option of a task.{nearest(min(unknown), _OPTIONS)}",
             remedy=f"The options are {', '.join(sorted(_OPTIONS))}.",
         )
     try:
@@ -189,7 +204,7 @@ def _make(fn: Callable[..., Any], options: dict[str, Any]) -> Task[Any, Any]:
             check_name(name, what="task")
         if isinstance(chosen.get("retry"), int):
             chosen["retry"] = Retry(attempts=chosen["retry"])
-        if isinstance(chosen.get("timeout"), int | float):
+        if type(chosen.get("timeout")) in (int, float):
             chosen["timeout"] = timedelta(seconds=chosen["timeout"])
         if "effect" in chosen:
             chosen["effect"] = Effect(chosen["effect"])
@@ -199,32 +214,116 @@ def _make(fn: Callable[..., Any], options: dict[str, Any]) -> Task[Any, Any]:
     except InvalidArgumentsError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
-        reason = str(error.args[0]).removesuffix(".")
-        raise InvalidArgumentsError(
-            f"An option of {label} is wrong: {reason}.",
-            remedy="See the attributes of astro.Task; leave an option out for no limit.",
-        ) from error
+        remedy = "See the attributes of astro.Task; leave an option out for no limit."
+        raise misuse(label, error, remedy=remedy) from error
 
 
 def _require_undo(fn: Callable[..., Any], undo: Callable[..., Any]) -> None:
     """Return if a function can be called as the undo of another.
 
     Raises:
-        InvalidArgumentsError: It lacks parameters, or wants others.
+        InvalidArgumentsError: It lacks parameters, wants others, or is not async.
     """
     body = undo.fn if isinstance(undo, Task) else undo
     _, *given = inspect.signature(fn).parameters.values()
-    plain = [one for one in given if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-    args = [None for one in plain if one.kind is one.POSITIONAL_ONLY]
-    kwargs = dict.fromkeys(one.name for one in plain if one.kind is not one.POSITIONAL_ONLY)
-    try:
-        inspect.signature(body).bind(None, None, *args, **kwargs)
-    except TypeError as error:
-        label, names = getattr(body, "__name__", repr(body)), [one.name for one in plain]
+    _require_like(body, given, first=("ctx", "result"), use=f"undo {fn.__name__}")
+    require_async(body)
+
+
+# --- What a function has to be -----------------------------------------------------------------
+
+
+def require_task(value: object) -> Task[..., Any]:
+    """Return a value if it is a task.
+
+    Raises:
+        InvalidArgumentsError: It is something else: often a function that is not decorated.
+    """
+    if not isinstance(value, Task):
         raise InvalidArgumentsError(
-            f"{label} cannot undo {fn.__name__}: {error}.",
-            remedy=f"Write `async def {label}({', '.join(['ctx', 'result', *names])})`.",
+            f"{_label(value)} is no task.",
+            remedy="Pass a function that is decorated with @task. Plain functions are for "
+            "ctx.step(...), workflows for engine.start(...).",
+        )
+    return value
+
+
+def require_async(fn: object) -> None:
+    """Return if calling a function gives something to await.
+
+    Raises:
+        InvalidArgumentsError: It would run at once, and give a result.
+    """
+    inner = inspect.unwrap(fn) if callable(fn) else fn
+    call = getattr(type(inner), "__call__", None)  # noqa: B004  # an instance may be a function
+    if not (inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(call)):
+        raise _blocking(fn)
+
+
+def require_performs(fn: Any, task: Task[..., Any], *, first: Sequence[str]) -> None:
+    """Return if a function can perform a task.
+
+    Args:
+        first: What is passed to it before the arguments of the task.
+
+    Raises:
+        InvalidArgumentsError: It is not async, or takes other arguments.
+    """
+    require_async(fn)
+    if task.shape is None:
+        own = [*inspect.signature(task.fn).parameters.values()][task.skip :]
+        use = f"perform {task.name}"
+        _require_like(fn, own, first=first, use=use)
+        # What a caller leaves out is left out here too, so it needs a default here too.
+        given = [one for one in own if one.default is one.empty or one.kind is one.POSITIONAL_ONLY]
+        _require_like(fn, given, first=first, use=use, names=own)
+
+
+def _require_like(
+    fn: Callable[..., Any],
+    given: Sequence[inspect.Parameter],
+    *,
+    first: Sequence[str],
+    use: str,
+    names: Sequence[inspect.Parameter] = (),
+) -> None:
+    """Return if a function takes the parameters of another one.
+
+    Args:
+        given: The parameters of the other one; they are passed by name where they have one.
+        first: What is passed by place before them.
+        use: What the function is for, in words.
+        names: All parameters that it needs, if more than are given.
+
+    Raises:
+        InvalidArgumentsError: It lacks parameters, or wants others.
+    """
+    plain = [one for one in given if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    by_place = [*first, *(one.name for one in plain if one.kind is one.POSITIONAL_ONLY)]
+    by_name = dict.fromkeys(one.name for one in plain if one.kind is not one.POSITIONAL_ONLY)
+    try:
+        inspect.signature(fn).bind(*by_place, **by_name)
+    except TypeError as error:
+        label = _label(fn)
+        spelled = [
+            one.name if one.default is one.empty else f"{one.name}=..." for one in names or plain
+        ]
+        raise InvalidArgumentsError(
+            f"{label} cannot {use}: {error}.",
+            remedy=f"Write `async def {label}({', '.join([*first, *spelled])})`.",
         ) from error
+
+
+def _blocking(fn: object) -> InvalidArgumentsError:
+    return InvalidArgumentsError(
+        f"{_label(fn)} is no async function.",
+        remedy="Write `async def`; wrap blocking code in anyio.to_thread.run_sync.",
+    )
+
+
+def _label(value: object) -> str:
+    """Return what to call a value in an error: its name if it has one."""
+    return str(getattr(value, "__name__", f"{value!r:.60}"))
 
 
 _OPTIONS: Final = frozenset(field.name for field in attrs.fields(Task)) - {"fn", "skip", "shape"}
@@ -235,8 +334,15 @@ def step_task(fn: Callable[..., Awaitable[Any]], name: str | None) -> Task[Any, 
 
     Raises:
         InvalidArgumentsError: The function has no name that stays the same: a lambda, or a
-            closure over variables, whose values would be missing from the call's identity.
+            closure over variables, whose values would be missing from the call's identity. Or
+            it is not async.
     """
+    if isinstance(fn, Task):
+        raise InvalidArgumentsError(
+            f"{fn!r} is no async function but a task.", remedy="Ask for it: ctx.call(...)."
+        )
+    if not callable(fn):
+        raise _blocking(fn)
     label = getattr(fn, "__name__", "<lambda>")
     hidden = label == "<lambda>" or bool(getattr(fn, "__closure__", None))
     if name is None and hidden:
@@ -244,4 +350,6 @@ def step_task(fn: Callable[..., Awaitable[Any]], name: str | None) -> Task[Any, 
             f"The step {label} has no identity of its own: it is a lambda or a closure.",
             remedy="Pass all it uses as arguments, or name it: ctx.options(name=...).step(...).",
         )
+    if label != "<lambda>":  # only calling it tells whether it gives something to await
+        require_async(fn)
     return Task(fn=fn, name=name or label, skip=0)

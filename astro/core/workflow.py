@@ -7,10 +7,12 @@ with the same digest, and all mistakes are found when it is made.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
@@ -19,9 +21,9 @@ from attrs.validators import instance_of, optional
 from astro.core.binding import problems_with
 from astro.core.codec import to_json
 from astro.core.definition import Draft, output_of, read_draft, write_definition
-from astro.core.errors import WorkflowError
+from astro.core.errors import InvalidArgumentsError, WorkflowError
 from astro.core.node import Input, Node
-from astro.core.policy import Budget
+from astro.core.policy import URGENCY, Budget
 from astro.core.references import Condition, Expression, Reference
 from astro.core.structure import (
     Edges,
@@ -35,11 +37,31 @@ from astro.core.task import Task, check_name
 
 __all__ = ["Condition", "Input", "Node", "Reference", "Workflow"]
 
+T = TypeVar("T")
 
-def _inputs(inputs: Iterable[Input] | Mapping[str, Any]) -> tuple[Input, ...]:
+
+def _inputs(inputs: object) -> tuple[Input, ...]:
     if isinstance(inputs, Mapping):
         return tuple(Input(name, kind) for name, kind in inputs.items())
-    return tuple(inputs)
+    return _all_of(Input, inputs, what="inputs", remedy="Write inputs={'topic': str}.")
+
+
+def _all_of(kind: type[T], values: object, *, what: str, remedy: str) -> tuple[T, ...]:
+    """Return what a list has, if all of it is of one kind.
+
+    Raises:
+        InvalidArgumentsError: It is no list, or has something else.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InvalidArgumentsError(f"{values!r:.60} is no list of {what}.", remedy=remedy)
+    found: list[T] = []
+    for value in values:
+        if not isinstance(value, kind):
+            raise InvalidArgumentsError(
+                f"{value!r:.60} is none of a list of {what}.", remedy=remedy
+            )
+        found.append(value)
+    return tuple(found)
 
 
 @attrs.frozen(slots=False, init=False, repr=False)
@@ -66,7 +88,7 @@ class Workflow:
     inputs: tuple[Input, ...]
     output: Expression | None
     description: str = attrs.field(validator=instance_of(str))
-    priority: int | None = attrs.field(validator=optional(instance_of(int)))
+    priority: int | None = attrs.field(validator=optional(URGENCY))
     budget: Budget | None = attrs.field(validator=optional(instance_of(Budget)))
 
     def __init__(
@@ -81,7 +103,8 @@ class Workflow:
         budget: Budget | None = None,
     ) -> None:
         check_name(name, what="workflow")
-        nodes, given = tuple(nodes), _inputs(inputs)
+        nodes = _all_of(Node, nodes, what="nodes", remedy="Write Node('a', task), and list them.")
+        given = _inputs(inputs)
         known = {node.name for node in nodes} | {one.name for one in given}
         nodes = tuple(settled(node, known) for node in nodes)
         found = settled_output(output_of(output), known)
@@ -144,10 +167,15 @@ class Workflow:
         Raises:
             WorkflowError: It is not JSON or not well formed; carries all problems.
         """
+        if not isinstance(raw, str | bytes | bytearray):
+            raise WorkflowError("", [f"it is not JSON: {raw!r:.60} is no text"])
         try:
             form = msgspec.json.decode(raw)
+            doubled = _doubled(raw)
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
             raise WorkflowError("", [f"it is not JSON: {error}"]) from error
+        if doubled:
+            raise WorkflowError("", [f"the key {key!r:.60} is given twice" for key in doubled])
         return cls.from_data(form)
 
     @cached_property
@@ -160,3 +188,16 @@ class Workflow:
     def check(self, tasks: Mapping[str, Task[..., Any]]) -> list[str]:
         """Return everything in which the workflow does not fit the tasks it names."""
         return [spell_problem(problem) for problem in problems_with(self, tasks)]
+
+
+def _doubled(raw: str | bytes | bytearray) -> list[str]:
+    """Return the keys that an object of some JSON has twice; msgspec would keep the last."""
+    found: dict[str, None] = {}
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        if len(pairs) > 1:
+            times = Counter(key for key, _ in pairs)
+            found.update((key, None) for key, count in times.items() if count > 1)
+
+    json.loads(raw, object_pairs_hook=note)
+    return list(found)

@@ -64,6 +64,8 @@ class CallState(msgspec.Struct, eq=False):
         since: When its first attempt began; what the deadline of a call counts from.
         args: JSON of the arguments, kept only for tasks with an undo.
         run: Id of the child run, for a call that started one.
+        agent: Who performs the attempt, or did.
+        failed: How many attempts of each have failed.
         undone: How often it was undone; each time its effects have new keys.
     """
 
@@ -85,6 +87,8 @@ class CallState(msgspec.Struct, eq=False):
     run: str | None = None
     detached: bool = False
     asked: AskedRecord | None = None
+    agent: str = ""
+    failed: dict[str, int] | None = None
     undone: int = 0
 
 
@@ -130,7 +134,6 @@ class RunState(msgspec.Struct, eq=False):
                 f"Record {record.seq} does not follow record {self.seq}.",
                 remedy="Restore the store from a backup.",
             )
-        self.seq = record.seq
         try:
             _APPLY[type(record)](self, record)
         except KeyError as error:
@@ -138,6 +141,7 @@ class RunState(msgspec.Struct, eq=False):
                 f"Record {record.seq} is about {error}, which was never asked for.",
                 remedy="Restore the store from a backup.",
             ) from error
+        self.seq = record.seq
 
     def copies(self, record: Record) -> bool:
         """Return whether a record is a copy from the run that this one was forked from."""
@@ -183,7 +187,7 @@ def _created(state: RunState, record: CreatedRecord) -> None:
 def _owned(state: RunState, record: OwnedRecord) -> None:
     state.owner = record.owner
     if record.lost:
-        state.spending.close_all()
+        state.spending.close_all(in_full=True)
 
 
 def _started(state: RunState, record: StartedRecord) -> None:
@@ -201,6 +205,7 @@ def _started(state: RunState, record: StartedRecord) -> None:
     call.attempt = record.attempt
     call.state = State.RUNNING
     call.effect = record.effect
+    call.agent = record.agent
     call.moment = None
     call.since = call.since or record.at
     if not state.spending.opened:
@@ -227,6 +232,8 @@ def _attempt_failed(state: RunState, record: AttemptFailedRecord) -> None:
     call.state = State.SLEEPING
     call.failure = record.failure
     call.moment, call.set_at = record.retry_at, record.at
+    before = call.failed or {}
+    call.failed = before | {call.agent: before.get(call.agent, 0) + 1}
     state.spending.close(record.call)
 
 
@@ -333,6 +340,7 @@ def _ignored(state: RunState, record: IgnoredRecord) -> None:
 
 def _finished(state: RunState, record: FinishedRecord) -> None:
     state.finished = record
+    state.spending.close_all(in_full=False)
     root = state.calls.get(state.created.task) if state.created is not None else None
     if root is not None:
         root.state, root.failure = record.state, record.failure

@@ -60,7 +60,10 @@ def _wait(retry: Retry) -> Any:
 
 def _asked_for(error: Exception) -> timedelta:
     """Return the wait that the other side asked for (HTTP `Retry-After`), or zero."""
-    wanted = getattr(error, "retry_after", None)
+    try:
+        wanted = getattr(error, "retry_after", None)
+    except Exception:  # a property of somebody else's, computed now
+        return timedelta(0)
     if isinstance(wanted, timedelta):
         return min(wanted, timedelta(seconds=_LONGEST))
     if isinstance(wanted, (int, float)) and 0 <= wanted < _LONGEST:

@@ -70,11 +70,15 @@ class Spending(msgspec.Struct, eq=False):
 
     def around(self, call: str, parent_of: Callable[[str], str]) -> Scope:
         """Return the innermost open scope that a call is part of."""
+        below: set[str] = set()
         while call and self.opened:
             scope = self.opened.get(call)
             if scope is not None:
                 return scope
+            below.add(call)
             call = parent_of(call)
+            if call in below:
+                raise KeyError(call)  # a call below itself, in a damaged journal
         return self.run
 
     def outwards(self, scope: Scope) -> Iterator[Scope]:
@@ -102,10 +106,10 @@ class Spending(msgspec.Struct, eq=False):
         above.used_money += scope.charge_money if in_full else scope.used_money
         above.used_tokens += scope.charge_tokens if in_full else scope.used_tokens
 
-    def close_all(self) -> None:
-        """Charge all that is reserved in full."""
+    def close_all(self, *, in_full: bool = True) -> None:
+        """Charge all that is reserved, in full or as far as it was used."""
         for call in [*self.run.below]:
-            self.close(call, in_full=True)
+            self.close(call, in_full=in_full)
 
     def names(self) -> list[str]:
         """Return the outermost open scopes, which are what a tenant's budget holds for the run."""

@@ -63,7 +63,7 @@ class Turns(Generic[T]):
                 heapq.heappop(heap)
                 self._size -= 1
             if not heap:
-                self._leave(group)
+                self._leave(group, served=False)
             elif fits(group[1]):
                 key = (self._tenants[group[0]], heap[0][0], heap[0][1], group)
                 best = key if best is None or key < best else best
@@ -75,14 +75,15 @@ class Turns(Generic[T]):
         if self._groups[group]:
             self._tenants[group[0]] = next(self._numbers)
         else:
-            self._leave(group)
+            self._leave(group, served=True)
         return item
 
-    def _leave(self, group: tuple[str, tuple[str, ...]]) -> None:
+    def _leave(self, group: tuple[str, tuple[str, ...]], *, served: bool) -> None:
         """Forget a group without waiters, and its tenant if it has no other."""
         del self._groups[group]
         tenant = group[0]
         if any(other == tenant for other, _ in self._groups):
-            self._tenants[tenant] = next(self._numbers)
+            if served:
+                self._tenants[tenant] = next(self._numbers)
         else:
             del self._tenants[tenant]

@@ -12,6 +12,7 @@ from astro.core.errors import InvalidArgumentsError, UnknownTaskError
 from astro.core.policy import Limits
 from astro.core.protocols import Agent, Composition
 from astro.core.task import Task
+from astro.engine.admission import admit_performer
 from astro.engine.parts import Performer
 
 __all__ = ["Catalog", "catalog_of"]
@@ -57,11 +58,11 @@ def catalog_of(parts: Sequence[Task[..., Any] | Composition | Agent]) -> Catalog
     for part in parts:
         if isinstance(part, Task):
             _offer(tasks, part)
-        elif isinstance(part, Composition):
-            flows.append(part)
+        elif isinstance(part, Composition) and not isinstance(part, type):
+            _add(flows, part)
         elif isinstance(part, type) or not isinstance(part, Agent):
             raise InvalidArgumentsError(
-                f"{part!r} is neither a task nor a workflow nor an agent.",
+                f"{part!r:.200} is neither a task nor a workflow nor an agent.",
                 remedy="Decorate functions with @task or @agent; give instances, not classes.",
             )
         elif agents.setdefault(part.name, part) is not part:
@@ -89,14 +90,21 @@ def _offer(tasks: dict[str, Task[..., Any]], task: Task[..., Any]) -> None:
             )
 
 
+def _add(flows: list[Composition], flow: Composition) -> None:
+    """Add a workflow to others; the same one may be given twice."""
+    if any(other.name == flow.name and other != flow for other in flows):
+        raise InvalidArgumentsError(
+            f"Two tasks are called {flow.name!r}.", remedy="Rename one of the workflows."
+        )
+    if flow not in flows:
+        flows.append(flow)
+
+
 def _performers(agents: Any) -> dict[str, tuple[Performer, ...]]:
     found: dict[str, tuple[Performer, ...]] = {}
     for agent in agents:
-        performer = Performer(
-            agent=agent,
-            cost=float(getattr(agent, "cost", 1.0)),
-            limit=getattr(agent, "limit", None),
-        )
+        cost, limit = admit_performer(agent)
+        performer = Performer(agent=agent, cost=cost, limit=limit)
         for name in sorted(agent.performs):
             found[name] = (*found.get(name, ()), performer)
     return found

@@ -17,13 +17,15 @@ import msgspec
 
 from astro.core.codec import clean_text, codec_of, to_json
 from astro.core.context import ChildRun, MapsOver
+from astro.core.errors import CodecError, InvalidArgumentsError
 from astro.core.policy import Budget, Retry
 from astro.core.records import EmittedRecord, NotedRecord, Raw
 from astro.core.signature import Bound
-from astro.core.task import Task, step_task
+from astro.core.task import Task, require_task, step_task
 from astro.decisions.forgetting import generation
 from astro.engine import waiting
 from astro.engine.identity import derive
+from astro.engine.request import require_options
 from astro.engine.sandboxing import BoxView
 
 if TYPE_CHECKING:
@@ -101,7 +103,12 @@ class LiveContext:
     ) -> Coroutine[Any, Any, R]:
         run = self._attempt.run
         run.require_open()
-        bound = task.signature.bind(args, kwargs)
+        try:
+            signature = task.signature
+        except AttributeError:
+            require_task(task)
+            raise
+        bound = signature.bind(args, kwargs)
         return self._ask(
             task, bound, self._attempt.ordinals.take(self._place, task.name, bound.raw)
         )
@@ -109,17 +116,25 @@ class LiveContext:
     def step(
         self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, R]:
-        run = self._attempt.run
-        run.require_open()
-        task = run.steps.get(fn) if self._policy.name is None else None
-        if task is None:
-            task = step_task(fn, self._policy.name)
-            if self._policy.name is None:
-                run.steps[fn] = task
+        self._attempt.run.require_open()
+        task = self._step_of(fn)
         bound = task.signature.bind(args, kwargs)
         return self._ask(
             task, bound, self._attempt.ordinals.take(self._place, task.name, bound.raw)
         )
+
+    def _step_of(self, fn: Any) -> Task[..., Any]:
+        """Return the task that a function is as a step."""
+        if self._policy.name is not None:
+            return step_task(fn, self._policy.name)
+        steps = self._attempt.run.steps
+        try:
+            task = steps.get(fn)
+        except TypeError:  # not every callable can be looked up
+            return step_task(fn, None)
+        if task is None:
+            task = steps[fn] = step_task(fn, None)
+        return task
 
     def _ask(self, task: Task[..., Any], bound: Bound, identity: str) -> Coroutine[Any, Any, Any]:
         run = self._attempt.run
@@ -144,17 +159,23 @@ class LiveContext:
         self, task: Task[..., R], items: Iterable[Sequence[Any]], /, *, limit: int = 100
     ) -> list[R]:
         self._attempt.run.require_open()
-        bounds = [task.signature.bind(tuple(item), {}) for item in items]
+        signature = require_task(task).signature
+        if type(limit) is not int or limit < 1:
+            raise InvalidArgumentsError(
+                f"The limit {limit!r:.60} is no number of calls at a time.",
+                remedy="Pass a whole number from 1, or leave it out.",
+            )
+        bounds = [signature.bind(tuple(item), {}) for item in items]
         place = f"{self._place}[]"
         raws = [bound.raw for bound in bounds]
         identities = self._attempt.ordinals.take_all(place, task.name, raws)
         return await waiting.fan_out(
-            self._attempt, task, bounds, identities, place, self._policy, max(limit, 1)
+            self._attempt, task, bounds, identities, place, self._policy, limit
         )
 
     async def start(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ChildRun[R]:
         self._attempt.run.require_open()
-        bound = task.signature.bind(args, kwargs)
+        bound = require_task(task).signature.bind(args, kwargs)
         identity = self._attempt.ordinals.take(f"{self._place}+", task.name, bound.raw)
         return await waiting.start_child(self._attempt, task, bound, identity, self._policy)
 
@@ -217,11 +238,16 @@ class LiveContext:
 
     def _derived(self, what: str, name: str, size: int) -> bytes:
         attempt = self._attempt
+        clean_text(name, what="name for chance")
         return derive(what, attempt.run.created.seed, attempt.call, self._place, name, size=size)
 
     # --- Views -------------------------------------------------------------------------------
 
     def branch(self, name: str, /) -> LiveContext:
+        if clean_text(name, what="name of a branch") == "":
+            raise CodecError(
+                "An empty text is no name of a branch.", remedy="Name it: ctx.branch('left')."
+            )
         place = f"{self._place}/{name}" if self._place else name
         return LiveContext(self._attempt, place=place, policy=self._policy)
 
@@ -245,7 +271,7 @@ class LiveContext:
             "detached": detached,
             "budget": budget,
         }
-        policy = msgspec.structs.replace(
-            self._policy, **{key: value for key, value in said.items() if value is not None}
-        )
+        said = {key: value for key, value in said.items() if value is not None}
+        require_options(said)
+        policy = msgspec.structs.replace(self._policy, **said)
         return LiveContext(self._attempt, place=self._place, policy=policy)

@@ -32,7 +32,7 @@ async def dispatch(
         if not request.exempt:
             if run.parts.budgets:
                 reservation = await run.purse.reserve(request, number, resumed=resumed)
-            budget = run.purse.require(request)
+            budget = run.purse.require(request, resumed=resumed)
     except BudgetExceededError as error:
         refused = error
     if number > 1 and not resumed:

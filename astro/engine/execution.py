@@ -98,7 +98,7 @@ async def perform(run: OwnedRun, request: Request, parent: Attempt | None) -> An
         cached = await _cached(run, request)
         if cached is not None:
             return cached[0]
-    failed: dict[str, int] = {}
+    failed = _failed_before(run, request)
     cut = run.state.undoing.get(request.id) if request.parent else None
     while True:
         if cut is not None and cut.failure is not None:
@@ -117,6 +117,14 @@ async def perform(run: OwnedRun, request: Request, parent: Attempt | None) -> An
             await run.journal.flush()
             raise rebuilt(request.task, request.id, outcome)
         return outcome[0]
+
+
+def _failed_before(run: OwnedRun, request: Request) -> dict[str, int]:
+    """Return how often each agent has failed a call that goes on."""
+    memory = run.state.calls.get(request.id)
+    if memory is None or memory.failed is None or memory.state.terminal:
+        return {}
+    return dict(memory.failed)
 
 
 class _Again:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from astro.core.codec import to_json
-from astro.core.errors import AstroError, CallFailedError, CodecError
+from astro.core.errors import AstroError, CallFailedError
 from astro.core.records import UNSET, Failure, as_bytes, as_json
 from astro.core.task import Task
 
@@ -24,17 +24,24 @@ def failure_of(error: BaseException, *, attempts: int, retryable: bool) -> Failu
     """Return what the journal keeps of an exception."""
     try:
         args = as_json(to_json(list(error.args)))
-    except CodecError:
+    except Exception:  # CodecError, or what somebody else's value raises when it is looked at
         args = UNSET
-    message = error.problem if isinstance(error, AstroError) else str(error)
     return Failure(
-        type=_name(type(error)),
-        message=_printable(message)[:_MESSAGE],
+        type=_printable(_name(type(error))),
+        message=_printable(_words(error))[:_MESSAGE],
         attempts=attempts,
         retryable=retryable,
         args=args,
         where=_where(error),
     )
+
+
+def _words(error: BaseException) -> str:
+    """Return what an exception says, even if it was not made to be asked."""
+    try:
+        return error.problem if isinstance(error, AstroError) else str(error)
+    except Exception as second:
+        return f"it cannot be shown: {type(second).__name__}"
 
 
 def rebuilt(task: Task[..., Any], call: str, failure: Failure) -> Exception:
@@ -52,7 +59,7 @@ def _instance(declared: type[Exception], failure: Failure) -> Exception:
     args = msgspec.json.decode(as_bytes(failure.args) or b"[]")
     try:
         return declared(*args)
-    except TypeError:
+    except Exception:
         # A class whose constructor takes something else than its `args`.
         error = declared.__new__(declared)
         error.args = tuple(args)

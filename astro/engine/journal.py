@@ -19,7 +19,7 @@ import anyio.lowlevel
 import msgspec
 
 from astro.core.clock import Clock
-from astro.core.errors import RunSuspended
+from astro.core.errors import JournalCorruptError, RunSuspended
 from astro.core.ledger import Usage
 from astro.core.messages import Message
 from astro.core.protocols import Commit, Lease, NewRun, Remembered, Store
@@ -38,12 +38,13 @@ from astro.core.records import (
 from astro.decisions.replay import RunState, replay
 from astro.engine.clock import LONG_AGO
 
-__all__ = ["PROOF", "Journal", "read_state"]
+__all__ = ["PROOF", "Journal", "read_state", "require_length"]
 
 PROOF = (SucceededRecord, FinishedRecord, ParkedRecord, AskedRecord)
 """The records that show that a run got somewhere without ending its engine."""
 
 _PAGE = 5_000  # entries read at once
+_RESTORE = "Restore the run from a backup of the store; 'astro doctor' tells what is damaged."
 
 
 class _Extras(msgspec.Struct, eq=False):
@@ -221,5 +222,23 @@ async def read_state(store: Store, lease: Lease) -> RunState:
         if not page:
             break
         entries.extend(page)
+    del entries[lease.seq :]  # of an engine that has taken the run over since
     verify(entries, tenant=lease.tenant, run=lease.run)
+    require_length(lease.run, len(entries), lease.seq)
+    if entries[-1].hash != lease.head:
+        raise JournalCorruptError(
+            f"The head of run {lease.run} is not the hash of its last entry.", remedy=_RESTORE
+        )
     return replay(decode_entries(entries))
+
+
+def require_length(run: str, found: int, kept: int) -> None:
+    """Return if a journal has as many entries as were committed.
+
+    Raises:
+        JournalCorruptError: It has fewer, or none.
+    """
+    if found < max(kept, 1):
+        raise JournalCorruptError(
+            f"Run {run} has {found} entries instead of {kept}.", remedy=_RESTORE
+        )

@@ -41,6 +41,7 @@ from astro.core.records import Record, State
 from astro.core.task import Task
 from astro.decisions.retrying import BackoffRetry
 from astro.decisions.routing import LeastLoadRouter
+from astro.engine.admission import admit_amounts, admit_parts, admit_times
 from astro.engine.catalog import catalog_of
 from astro.engine.clock import EngineClock
 from astro.engine.observe import Observers
@@ -50,7 +51,7 @@ from astro.engine.parts import Parts
 from astro.engine.run import Watch
 from astro.engine.sandboxing import SandboxDoor
 from astro.engine.slots import Slots
-from astro.engine.supervisor import Supervisor
+from astro.engine.supervisor import Supervisor, to_the_end
 from astro.engine.timers import Timers
 from astro.engine.verbs import Verbs
 
@@ -82,7 +83,7 @@ class LocalEngine(Verbs):
         name: Of this engine in leases and logs; by default the number of its process.
 
     Raises:
-        InvalidArgumentsError: A part is none, or two have the same name.
+        InvalidArgumentsError: A part is none, two have the same name, or an argument is wrong.
         UnknownTaskError: Something needs a task that no part offers.
         WorkflowError: A workflow does not fit its tasks.
     """
@@ -107,6 +108,9 @@ class LocalEngine(Verbs):
         name: str | None = None,
     ) -> None:
         super().__init__(RunOptions())
+        admit_parts(store, sandbox, router, retrying, clock, ids, chance, observers)
+        admit_amounts(budget, limits, blob_size, name)
+        admit_times(lease_for=lease_for, grace=grace, idle_for=idle_for)
         self._catalog = catalog_of(parts)
         engine_clock = EngineClock(clock or SystemClock())
         limits = limits or Limits()
@@ -137,7 +141,7 @@ class LocalEngine(Verbs):
         self._watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
         self._submitted: dict[str, str] = {}
         self._room = anyio.Event()
-        self._open = False
+        self._open = self._leaving = False
         self._stack = AsyncExitStack()
         self._supervisor: Supervisor
         self._ownership: Ownership
@@ -156,8 +160,8 @@ class LocalEngine(Verbs):
             stack.push_async_callback(self._parts.sandbox.close)
             await self._parts.sandbox.open()
             self._supervisor = Supervisor(f"astro engine {self.name}")
-            await self._supervisor.open()
             stack.push_async_callback(self._supervisor.close)
+            await self._supervisor.open()
             self._ownership = Ownership(
                 self._parts,
                 owner=self.name,
@@ -177,19 +181,32 @@ class LocalEngine(Verbs):
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self._open = False
+        self._open, self._leaving = False, True
         # Whoever cancels the host still gets its runs released, within the grace.
         with anyio.CancelScope(shield=True):
             try:
-                await self.drain()
-                with anyio.move_on_after(self._grace.total_seconds()):
-                    await self._observers.drain()
+                await to_the_end(self._leave)
             finally:
                 await self._stack.aclose()
+                self._leaving = False
+
+    async def _leave(self) -> None:
+        await self.drain()
+        with anyio.move_on_after(self._grace.total_seconds()):
+            await self._observers.drain()
 
     async def drain(self, grace: timedelta | None = None) -> None:
-        """Take nothing more, let attempts in flight finish, release the rest for others."""
-        await self._ownership.drain(self._grace if grace is None else grace)
+        """Take nothing more, let attempts in flight finish, release the rest for others.
+
+        Raises:
+            EngineClosedError: The engine is not open.
+            InvalidArgumentsError: The grace is no duration.
+        """
+        grace = self._grace if grace is None else grace
+        admit_times(grace=grace)
+        if not (self._open or self._leaving):
+            raise _not_open()
+        await self._ownership.drain(grace)
 
     async def drain_on(self, *signals: signal.Signals) -> None:
         """Wait for a signal and drain; a second one cancels attempts in flight.
@@ -270,9 +287,7 @@ class LocalEngine(Verbs):
             EngineClosedError: The engine is closed, or has failed; its cause says why.
         """
         if not self._open:
-            raise EngineClosedError(
-                "The engine is not open.", remedy="Use it inside `async with LocalEngine(...)`."
-            )
+            raise _not_open()
         if self._supervisor.error is not None:
             raise EngineClosedError(
                 f"The engine has failed: {self._supervisor.error!r}.", remedy="Open a new one."
@@ -374,3 +389,9 @@ class LocalEngine(Verbs):
                 )
             self._portal = engine.SyncPortal(self)
         return self._portal
+
+
+def _not_open() -> EngineClosedError:
+    return EngineClosedError(
+        "The engine is not open.", remedy="Use it inside `async with LocalEngine(...)`."
+    )

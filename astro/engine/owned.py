@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import anyio
 
 from astro.core.errors import (
+    AstroError,
     RunNotFoundError,
     RunSuspended,
     StoreError,
@@ -38,11 +39,13 @@ from astro.engine import ending, execution, mail, root, undoing
 from astro.engine.attempt import Attempt
 from astro.engine.clock import LONG_AGO
 from astro.engine.divergence import Divergence
+from astro.engine.failures import failure_of
 from astro.engine.journal import PROOF, Journal, read_state
 from astro.engine.parts import Parts
 from astro.engine.purse import Purse
 from astro.engine.request import Request
 from astro.engine.rest import Rest
+from astro.engine.supervisor import StrayError, apart
 
 __all__ = ["OwnedRun"]
 
@@ -158,7 +161,8 @@ class OwnedRun:
             return self.state.finished.state
         if self.state.needs:
             return State.PARKED
-        if self.state.undoing and self.closing:
+        undone = self.state.undoing
+        if undone and (self.closing or self.root in undone):
             return State.UNDOING
         return self.rest.condition(paused=self.state.paused)
 
@@ -175,8 +179,7 @@ class OwnedRun:
                 self.deliver(posted)
             if self.state.needs.keys() & _PARTS and not self.lacks_part:
                 self.journal.append(ResumedRecord, by=self.lease.owner)
-            with self._scope:
-                await root.perform_root(self)
+            await self._perform()
             with self._last:
                 self.require_open()
                 await ending.end(self)
@@ -186,6 +189,20 @@ class OwnedRun:
             self.closed = self.closing = True
             self.over.set()
             self.proved.set()
+
+    async def _perform(self) -> None:
+        """Perform the root call, in a task of its own that its body may spoil."""
+
+        async def within() -> None:
+            with self._scope:
+                await root.perform_root(self)
+
+        try:
+            await apart(within, self._scope.cancel)
+        except StrayError as error:
+            if not self.closing:
+                wrong = AstroError(f"{self.root} spoiled its task: {error}.", remedy="")
+                self.failure = failure_of(wrong, attempts=1, retryable=False)
 
     async def _load(self) -> None:
         state = await read_state(self.parts.store, self.lease)
@@ -230,7 +247,10 @@ class OwnedRun:
                     # Who waits for what has changed without anything to be kept.
                     self.journal.append(ReleasedRecord, owner=self.lease.owner)
                     await self.journal.flush()
-            moment = self.next_moment()
+                while self.state.finished is not None and self.journal.lease.seq < self.state.seq:
+                    await self.journal.flush()  # it came to its end while that was committed
+            if self.journal.lease.seq == self.state.seq:
+                moment = self.next_moment()  # else somebody has to look at what is not kept
         self.close()
         if self.started:
             await self.over.wait()

@@ -14,7 +14,14 @@ from datetime import datetime, timedelta
 
 import anyio
 
-from astro.core.errors import JournalCorruptError, LeaseLostError, RunSuspended, StoreError
+from astro.core.errors import (
+    AstroError,
+    JournalCorruptError,
+    KeyConflictError,
+    LeaseLostError,
+    RunSuspended,
+    StoreError,
+)
 from astro.core.protocols import Lease
 from astro.core.records import Record
 from astro.engine.clock import LONG_AGO
@@ -29,6 +36,7 @@ _POLL = timedelta(milliseconds=500)
 _KEEP = 0.1  # seconds a record may wait for a commit that nobody asks for
 _SUSPICIOUS = 2  # leases in a row that were not released
 _STILL = 20  # looks in a row at which a run waits, until that counts as having got somewhere
+_DOUBLED = 8  # times that the pause after a fault of a run is doubled at most
 _LOOK = 0.005  # seconds between looks at attempts in flight while draining
 
 
@@ -64,6 +72,8 @@ class Ownership:
         self._drained = anyio.Event()
         self._drain_end = math.inf
         self._suspect: OwnedRun | None = None
+        self._withheld: dict[str, tuple[Lease, datetime | None]] = {}
+        self._faults: dict[str, int] = {}  # in a row, by run
         self.owned: dict[str, OwnedRun] = {}
         self.draining = False
         self.healthy = True
@@ -120,6 +130,7 @@ class Ownership:
         old = self.owned.pop(lease.run, None)
         if old is not None:
             old.close()  # lost and claimed again before the loss was noticed
+        self._withheld.pop(lease.run, None)
         run = OwnedRun(self._parts, lease, kin=self.owned, committed=self._saw)
         run.draining = self.draining
         run.stalled = self._suspect is not None
@@ -157,20 +168,57 @@ class Ownership:
             await run.main()
         except JournalCorruptError as error:
             _LOGGER.error("%s", error, extra={"run": run.id})
-            await self._let_go(run.lease, wake_at=None)
+            await self._withhold(run.lease, wake_at=None)
         except StoreError as error:
             self._unwell(error)
         except Exception:
-            # A fault of one run, whatever it is, is none of the others'.
             _LOGGER.exception("A run could not be owned", extra={"run": run.id})
-            clock = self._parts.clock
-            await self._let_go(run.lease, wake_at=clock.as_shown(clock.now() + self._lease_for))
+            await self._withhold_for_now(run.lease)
+        else:
+            wrong = run.journal.error if run.loaded else None
+            if wrong is None:
+                self._faults.pop(run.id, None)
+            else:
+                await self._blame(run, wrong)
         finally:
-            if run.loaded and run.journal.error is not None:
-                self._unwell(run.journal.error)
             if self.owned.get(run.id) is run:
                 del self.owned[run.id]
             self._gone(run)
+
+    async def _blame(self, run: OwnedRun, error: BaseException) -> None:
+        """Tell what is wrong with a store from what is wrong with a run that cannot be kept."""
+        if isinstance(error, StoreError) and not isinstance(error, KeyConflictError):
+            self._unwell(error)
+            return
+        unexpected = None if isinstance(error, AstroError) else error
+        told = {"run": run.id}
+        _LOGGER.error("Run %s cannot be kept: %s", run.id, error, extra=told, exc_info=unexpected)
+        await self._withhold_for_now(run.journal.lease)
+
+    async def _withhold(self, lease: Lease, *, wake_at: datetime | None) -> None:
+        """Hold a run that nobody can go on with until this engine is drained.
+
+        Released, it would be claimed again: at once if it has mail, and by whoever is the next.
+        """
+        if self.draining:
+            await self._let_go(lease, wake_at=wake_at)
+        else:
+            self._withheld[lease.run] = (lease, wake_at)
+
+    async def _withhold_for_now(self, lease: Lease) -> None:
+        """Hold a run whose fault it was for a while, twice as long each time."""
+        clock, times = self._parts.clock, self._faults.get(lease.run, 0)
+        self._faults[lease.run] = times + 1
+        pause = self._lease_for * 2 ** min(times, _DOUBLED)
+        await self._withhold(lease, wake_at=clock.as_shown(clock.now() + self._lease_for))
+        if lease.run in self._withheld:
+            self._supervisor.spawn(self._let_go_after, lease, pause)
+
+    async def _let_go_after(self, lease: Lease, pause: timedelta) -> None:
+        await self._parts.clock.sleep(pause)
+        if self._withheld.get(lease.run, (None, None))[0] is lease:
+            del self._withheld[lease.run]
+            await self._let_go(lease, wake_at=LONG_AGO)
 
     async def _let_go(self, lease: Lease, *, wake_at: datetime | None) -> None:
         try:
@@ -218,7 +266,8 @@ class Ownership:
     async def _release_strays(self, renewed: Sequence[Lease], held: Mapping[str, OwnedRun]) -> None:
         """Release what was given up while the store could not take it back."""
         for lease in renewed:
-            if lease.run not in held and lease.run not in self.owned:
+            kept = lease.run in self.owned or lease.run in self._withheld
+            if lease.run not in held and not kept:
                 await self._let_go(lease, wake_at=LONG_AGO)
 
     def _overdue(self, share: float) -> bool:
@@ -284,7 +333,9 @@ class Ownership:
         now = self._parts.clock.now()
         for run in [*self.owned.values()]:
             if self._is_idle(run, now):
-                await self._suspend(run)
+                # An engine that closes meanwhile still gives the run back.
+                with anyio.move_on_after(self._lease_for.total_seconds(), shield=True):
+                    await self._suspend(run)
 
     async def _suspend(self, run: OwnedRun) -> None:
         try:
@@ -312,6 +363,9 @@ class Ownership:
                 await self.commit_leftovers()
                 for run in [*self.owned.values()]:
                     await self._suspend(run)
+                while self._withheld:
+                    _, (lease, wake_at) = self._withheld.popitem()
+                    await self._let_go(lease, wake_at=wake_at)
         finally:
             self._drained.set()
 

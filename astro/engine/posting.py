@@ -24,9 +24,19 @@ from astro.core.messages import (
     ResumeMessage,
 )
 from astro.core.protocols import RunQuery, RunSummary, Store
-from astro.core.records import AskedRecord, DivergedRecord, Raw, Record, State, decode_entries
+from astro.core.records import (
+    GENESIS,
+    AskedRecord,
+    DivergedRecord,
+    Raw,
+    Record,
+    State,
+    decode_entries,
+    verify,
+)
 from astro.core.schema import misfit
 from astro.decisions.replay import RunState, replay
+from astro.engine.journal import require_length
 
 __all__ = ["answer", "cancel", "open_questions", "pause", "read_all", "resume", "summary"]
 
@@ -46,13 +56,26 @@ async def summary(store: Store, tenant: str, run: str) -> RunSummary:
 
 
 async def read_all(store: Store, tenant: str, run: str) -> list[Record]:
-    """Return all records of a run."""
+    """Return all records of a run, after checking that they are what was committed.
+
+    Raises:
+        RunNotFoundError: The tenant has no such run.
+        JournalCorruptError: The journal is damaged.
+    """
+    found = await summary(store, tenant, run)
     records: list[Record] = []
+    head = GENESIS
     while True:
-        page = await store.read(tenant, run, after=len(records), limit=_PAGE)
+        before = len(records)
+        page = await store.read(tenant, run, after=before, limit=_PAGE)
         records.extend(decode_entries(page))
+        verify(page, tenant=tenant, run=run, after=before, head=head)
         if len(page) < _PAGE:
-            return records
+            break
+        head = page[-1].hash
+    # It may have moved on since, and be longer; it is never shorter.
+    require_length(run, len(records), found.records)
+    return records
 
 
 def open_questions(state: RunState) -> list[AskedRecord]:
@@ -102,8 +125,12 @@ async def answer(
 
 def _which(state: RunState, call: str | None) -> AskedRecord:
     waiting = {asked.call: asked for asked in open_questions(state)}
+    call = call if call is None or isinstance(call, str) else ""  # which names none
     if call is not None and call in state.calls and call not in waiting:
-        raise AlreadyAnsweredError(f"{call} is not an open question.", remedy="")
+        raise AlreadyAnsweredError(
+            f"{call} is not an open question.",
+            remedy="It may have its answer already; see the run's records, or its status.",
+        )
     if call is None and len(waiting) == 1:
         return next(iter(waiting.values()))
     if call is not None and call in waiting:
@@ -132,6 +159,7 @@ async def pause(store: Store, tenant: str, run: str, by: str = "") -> None:
 
 async def resume(store: Store, tenant: str, run: str, by: str = "") -> None:
     """Go on after a pause, or after whatever a parked run waited for; accepts divergence."""
+    clean_text(by, what="name of a person")
     found = await summary(store, tenant, run)
     message: Any = ResumeMessage(by=by)
     if found.state is State.PARKED:

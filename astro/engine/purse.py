@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astro.core.errors import RunSuspended, StoreError
-from astro.core.ledger import Usage
+from astro.core.ledger import Ledger, Usage
 from astro.core.policy import Budget
 from astro.core.records import ReservedRecord
 from astro.decisions.budget import require_room
@@ -28,7 +28,7 @@ class Purse:
     def __init__(self, run: OwnedRun) -> None:
         self._run = run
         self._pending: set[str] = set()  # reserved in the ledger, not yet in the journal
-        self._told: tuple[str, ...] = ()
+        self._told: tuple[str, ...] | None = None  # the first commit ends what a dead owner held
         self._reported = self._used()
         self._limited = run.budget != Budget()
 
@@ -47,8 +47,10 @@ class Purse:
         more, self._reported, self._told = used.minus(self._reported), used, names
         return more, names
 
-    def require(self, request: Request) -> Budget | None:
+    def require(self, request: Request, *, resumed: bool) -> Budget | None:
         """Return what is to be put aside for an attempt, if its call has a budget.
+
+        An attempt that goes on has been allowed before.
 
         Raises:
             BudgetExceededError: A budget around the call does not allow it.
@@ -57,6 +59,8 @@ class Purse:
         if not (self._limited or request.budget or state.spending.opened):
             return None
         budget = request.budget if request.id not in state.spending.opened else None
+        if resumed and budget is None:
+            return None
         around = state.spending.outwards(state.scope(request.parent))
         require_room(around, self._run.budget, budget)
         return budget
@@ -83,25 +87,32 @@ class Purse:
         spending = run.state.spending
         outermost = run.state.scope(request.parent) is spending.run
         mine = request.budget if outermost and request.id not in spending.opened else None
-        amount = Usage(
-            calls=0 if resumed else 1,
-            money=(mine and mine.money) or 0.0,
-            tokens=(mine and mine.tokens) or 0,
-        )
-        if amount == Usage():
-            return ""
         name = f"{request.id}#{number}"
+        if self._told is None:
+            await run.journal.flush()  # what a dead owner held is charged before anything is added
+        # The call itself counts as used once it began; the money is held until it ends.
+        if not resumed:
+            await self._reserve(ledger, f"{name}+", Usage(calls=1))
+        if mine is not None and (mine.money or mine.tokens):
+            amount = Usage(money=mine.money or 0.0, tokens=mine.tokens or 0)
+            try:
+                await self._reserve(ledger, name, amount)
+            except BaseException:
+                self._pending.discard(f"{name}+")
+                raise
+        return name
+
+    async def _reserve(self, ledger: Ledger, name: str, amount: Usage) -> None:
         self._pending.add(name)
         try:
-            await ledger.reserve(run.journal.lease, name, amount)
+            await ledger.reserve(self._run.journal.lease, name, amount)
         except BaseException as error:
             self._pending.discard(name)
             if isinstance(error, StoreError):
-                run.journal.fail(error)
+                self._run.journal.fail(error)
                 raise RunSuspended from error
             raise
-        return name
 
     def recorded(self, name: str) -> None:
         """Let the journal speak for an attempt from now on."""
-        self._pending.discard(name)
+        self._pending -= {name, f"{name}+"}

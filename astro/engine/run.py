@@ -13,7 +13,12 @@ import anyio
 
 from astro import drawing
 from astro.core.codec import Codec
-from astro.core.errors import RunCancelledError, RunFailedError, WaitingForAncestorError
+from astro.core.errors import (
+    InvalidArgumentsError,
+    RunCancelledError,
+    RunFailedError,
+    WaitingForAncestorError,
+)
 from astro.core.policy import Budget
 from astro.core.protocols import RunSummary
 from astro.core.records import (
@@ -27,6 +32,7 @@ from astro.core.records import (
 )
 from astro.decisions.compare import Difference, diff, explain
 from astro.engine import posting
+from astro.engine.admission import admit_budget, admit_seq
 from astro.engine.attempt import performing
 from astro.engine.forking import forked
 
@@ -129,7 +135,18 @@ class RecordStream:
             self._after = records[-1].seq
         last = bool(records) and isinstance(records[-1], FinishedRecord)
         self._ended = last or (not self._follow and len(records) < _PAGE)
+        if not records and not self._ended:
+            self._ended = await self._is_behind()
         return bool(records)
+
+    async def _is_behind(self) -> bool:
+        """Return whether the run has ended before the place where this reads."""
+        if self._watch.finished is not None:
+            return self._watch.finished.seq <= self._after
+        if self._engine.drives(self._run.id):
+            return False
+        found = await self._run.status()
+        return found.state.terminal and found.records <= self._after
 
 
 class RunHandle(Generic[R_co]):
@@ -209,7 +226,11 @@ class RunHandle(Generic[R_co]):
 
         Args:
             follow: Whether to wait for further ones until the run has ended.
+
+        Raises:
+            InvalidArgumentsError: `after` is no sequence number.
         """
+        admit_seq(after, use="to begin after")
         return RecordStream(self._engine, self, self._watch, after=after, follow=follow)
 
     async def status(self) -> RunSummary:
@@ -244,8 +265,11 @@ class RunHandle(Generic[R_co]):
             budget: Of the new run, instead of this one's; what it remembers counts against it.
 
         Raises:
-            InvalidArgumentsError: The run has no such record.
+            InvalidArgumentsError: The run has no such record, or the budget is none.
         """
+        if at is not None:
+            admit_seq(at, use="to fork at")
+        admit_budget(budget)
         records = await self._records()
         run = forked(
             records,
@@ -266,7 +290,16 @@ class RunHandle(Generic[R_co]):
         )
 
     async def diff(self, other: RunHandle[Any], /) -> list[Difference]:
-        """Return the calls in which two runs differ."""
+        """Return the calls in which two runs differ.
+
+        Raises:
+            InvalidArgumentsError: The other one is no handle of a run.
+        """
+        if not isinstance(other, RunHandle):
+            raise InvalidArgumentsError(
+                f"{other!r:.60} is no handle of a run.",
+                remedy="Pass what engine.start(...) gave, or engine.get(id).",
+            )
         return diff(await self._records(), await other._records())
 
     async def explain(self, call: str) -> str:

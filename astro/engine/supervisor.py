@@ -16,7 +16,15 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-__all__ = ["Supervisor", "current_task", "in_event_loop", "require_cancelled"]
+__all__ = [
+    "StrayError",
+    "Supervisor",
+    "apart",
+    "current_task",
+    "in_event_loop",
+    "require_cancelled",
+    "to_the_end",
+]
 
 
 def _trio() -> Any:
@@ -52,6 +60,71 @@ async def require_cancelled() -> None:
             raise asyncio.CancelledError
 
 
+class StrayError(Exception):
+    """Raised when code has cancelled the task it runs in, or left a cancel scope open in it."""
+
+
+async def apart(work: Callable[[], Coroutine[Any, Any, None]], give_up: Callable[[], None]) -> None:
+    """Do work in a task of its own, so that what it does to its task stays there.
+
+    Args:
+        give_up: Cancels the work, when who waits for it is cancelled.
+
+    Raises:
+        StrayError: The work has ended its own task.
+    """
+    if _trio() is not None:
+        await work()
+        return
+    doing = asyncio.get_running_loop().create_task(work())
+    try:
+        await asyncio.wait({doing})
+    except asyncio.CancelledError:
+        give_up()
+        with anyio.CancelScope(shield=True):
+            await _ended(doing)
+        if not doing.cancelled():
+            doing.exception()  # heard of; the cancellation is what counts
+        raise
+    if doing.cancelled():
+        raise StrayError("it cancelled its own task")
+    error = doing.exception()
+    if isinstance(error, RuntimeError) and "cancel scope" in str(error):
+        raise StrayError("it left a cancel scope open, as a generator does that is not closed")
+    if error is not None:
+        raise error
+
+
+async def to_the_end(work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Do something to its end, and only then be cancelled.
+
+    A shield keeps off the scopes of anyio, and not `asyncio.Task.cancel()`: the work has a task of
+    its own. What is raised is the first cancellation itself, as a scope knows no other.
+    """
+    with anyio.CancelScope(shield=True):
+        if _trio() is not None:
+            await work()
+            return
+        doing = asyncio.get_running_loop().create_task(work())
+        hit = await _ended(doing)
+    if hit is not None:
+        if not doing.cancelled():
+            doing.exception()  # heard of; the cancellation is what counts
+        raise hit
+    doing.result()
+
+
+async def _ended(doing: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """Return when a task has ended, with the first cancellation that came meanwhile."""
+    hit: asyncio.CancelledError | None = None
+    while not doing.done():
+        try:
+            await asyncio.wait({doing})
+        except asyncio.CancelledError as error:
+            hit = hit or error
+    return hit
+
+
 class Supervisor:
     """Runs background work from `open` to `close`."""
 
@@ -85,8 +158,7 @@ class Supervisor:
         self._stop.set()
         if self._group is not None:
             self._group.cancel_scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await self._closed.wait()
+        await to_the_end(self._closed.wait)
 
     async def _main(self) -> None:
         try:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 import attrs
 
 from astro.core.codec import clean_text, codec_of
-from astro.core.errors import InvalidArgumentsError, UnknownTaskError
+from astro.core.errors import InvalidArgumentsError, RunNotFoundError, UnknownTaskError
 from astro.core.ledger import Account
-from astro.core.policy import Budget, RunOptions
-from astro.core.protocols import Composition, Page, RunQuery, RunSummary
+from astro.core.policy import Budget, RunOptions, misuse
+from astro.core.protocols import Composition, Page, RunSummary
 from astro.core.records import State
-from astro.core.task import Task
+from astro.core.task import Task, require_task
 from astro.engine import posting
+from astro.engine.admission import admit_budget, admit_query
 from astro.engine.creation import new_run
 from astro.engine.run import RunHandle
 
@@ -25,6 +26,7 @@ __all__ = ["EngineView", "Verbs"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_LONGEST_ID = 1_000  # characters; no run has a longer one
 
 
 class Verbs:
@@ -69,8 +71,8 @@ class Verbs:
             KeyConflictError: The key names a run of another task or other arguments.
         """
         engine, said = self._engine, self._said
-        if said.budget is None and isinstance(task, Composition):
-            said = attrs.evolve(said, budget=getattr(task, "budget", None))
+        if not isinstance(task, Task):
+            said = _for_composition(task, said)
         engine.require_healthy()
         offered = engine.parts.tasks.get(task.name)
         if offered is None:
@@ -106,6 +108,8 @@ class Verbs:
             RunNotFoundError: The tenant has no such run.
         """
         engine = self._engine
+        if not isinstance(run, str) or len(run) > _LONGEST_ID:
+            raise RunNotFoundError(run if len(repr(run)) <= _LONGEST_ID else f"{run!r:.60}…")
         found = await posting.summary(engine.store, self._said.tenant, run)
         task = engine.parts.tasks.get(found.task)
         return RunHandle(
@@ -127,8 +131,13 @@ class Verbs:
         key: str | None = None,
         states: frozenset[State] | None = None,
     ) -> Page[RunSummary]:
-        """Return runs of the tenant, newest first."""
-        query = RunQuery(
+        """Return runs of the tenant, newest first.
+
+        Raises:
+            InvalidArgumentsError: An argument is of the wrong kind.
+            CodecError: There is no such place in the list of runs.
+        """
+        query = admit_query(
             limit=limit, after=after, unfinished=unfinished, task=task, key=key, states=states
         )
         found: Page[RunSummary] = await self._engine.store.runs(self._said.tenant, query)
@@ -141,9 +150,10 @@ class Verbs:
         their lease.
 
         Raises:
-            InvalidArgumentsError: The budget limits time, or the store keeps none.
+            InvalidArgumentsError: It is no budget, it limits time, or the store keeps none.
         """
         engine = self._engine
+        admit_budget(budget)
         if budget is not None and budget.time is not None:
             raise InvalidArgumentsError(
                 "A tenant's budget cannot limit time.", remedy="Give each run a deadline instead."
@@ -165,7 +175,12 @@ class Verbs:
         tenant: str | None = None,
         strict: bool | None = None,
     ) -> EngineView:
-        """Return a view whose runs have these options; the same key is always the same run."""
+        """Return a view whose runs have these options; the same key is always the same run.
+
+        Raises:
+            InvalidArgumentsError: An option is none.
+            CodecError: The key or the tenant cannot be kept.
+        """
         said: dict[str, Any] = {
             "key": key,
             "priority": priority,
@@ -175,10 +190,16 @@ class Verbs:
             "strict": strict,
         }
         for what in ("key", "tenant"):
-            if said[what] is not None:
-                clean_text(said[what], what=what)
+            if said[what] is not None and clean_text(said[what], what=what) == "":
+                raise InvalidArgumentsError(
+                    f"An empty text is no {what}.",
+                    remedy="Leave it out; all who pass an empty one would share it.",
+                )
         chosen: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
-        return EngineView(self._engine, attrs.evolve(self._said, **chosen))
+        try:
+            return EngineView(self._engine, attrs.evolve(self._said, **chosen))
+        except (TypeError, ValueError) as error:
+            raise misuse("a run", error, remedy="See the attributes of RunOptions.") from error
 
     def tenant(self, name: str, /) -> EngineView:
         """Return a view that sees and starts only the runs of a tenant."""
@@ -195,3 +216,15 @@ class EngineView(Verbs):
     @property
     def _engine(self) -> LocalEngine:
         return self._origin
+
+
+def _for_composition(task: object, said: RunOptions) -> RunOptions:
+    """Return the options of a run of a workflow: its own budget, where the caller says nothing.
+
+    Raises:
+        InvalidArgumentsError: It is no workflow either.
+    """
+    if isinstance(task, type) or not isinstance(task, Composition):
+        require_task(task)
+    budget = getattr(task, "budget", None)
+    return said if said.budget is not None or budget is None else attrs.evolve(said, budget=budget)

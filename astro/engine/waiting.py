@@ -140,18 +140,48 @@ async def sleep(attempt: Attempt, identity: str, duration: timedelta | datetime)
     if memory is not None and memory.abandoned:
         await run.rest.hang(attempt)
     if memory is None or memory.moment is None:
-        if isinstance(duration, datetime):
-            if duration.tzinfo is None:
-                raise InvalidArgumentsError(
-                    "The moment to sleep until has no time zone.", remedy="Use datetime.now(UTC)."
-                )
-            until = duration
-        else:
-            until = run.parts.clock.now() + duration
+        until = _moment_of(duration, run.parts.clock.now())
         run.journal.append(SleptRecord, call=identity, parent=attempt.call, until=until)
     async with run.rest.resting(attempt, State.SLEEPING, identity):
         await run.journal.flush()
         await run.rest.wait_for(identity)
+
+
+def _moment_of(given: timedelta | datetime, now: datetime) -> datetime:
+    """Return the end of a sleep.
+
+    Raises:
+        InvalidArgumentsError: There is no such moment.
+    """
+    if not isinstance(given, datetime):
+        return _after(given, now, what="sleep", types="a timedelta or a datetime")
+    if given.utcoffset() is None:
+        raise InvalidArgumentsError(
+            "The moment to sleep until has no time zone.", remedy="Use datetime.now(UTC)."
+        )
+    return given
+
+
+def _after(given: object, now: datetime, *, what: str, types: str) -> datetime:
+    """Return the moment a duration from now.
+
+    Raises:
+        InvalidArgumentsError: It is no duration, or ends when there are no dates any more.
+    """
+    if not isinstance(given, timedelta):
+        raise InvalidArgumentsError(
+            f"The {what} {given!r:.60} is not {types}.",
+            remedy=f"Write timedelta(seconds={given})."
+            if isinstance(given, int | float)
+            else "Write timedelta(hours=1), for example.",
+        )
+    try:
+        return now + given
+    except OverflowError as error:
+        raise InvalidArgumentsError(
+            f"The {what} of {given} ends at no date of the calendar.",
+            remedy="Choose a shorter one.",
+        ) from error
 
 
 async def ask_person(
@@ -167,13 +197,16 @@ async def ask_person(
     codec = codec_of(kind)
     memory = run.state.calls.get(identity)
     if memory is None or memory.state is State.READY:
+        end = None
+        if timeout is not None:
+            end = _after(timeout, run.parts.clock.now(), what="timeout", types="a timedelta")
         run.journal.append(
             AskedRecord,
             call=identity,
             parent=attempt.call,
             question=question,
             schema=Raw(to_json(json_schema(kind))),
-            deadline=None if timeout is None else run.parts.clock.now() + timeout,
+            deadline=end,
             default=as_json(None if default is None else codec.settle(default[0])[0]),
         )
         memory = run.state.calls[identity]
@@ -186,10 +219,14 @@ async def ask_person(
             if memory.state is State.ASKED:
                 await _time_ran_out(attempt, identity, question)
     if memory.state is State.FAILED:
-        raise TaskTimeoutError(
-            f"Nobody answered {question!r} in time.", remedy="Give ask() a default."
-        )
+        raise _unanswered(question)
     return codec.decode(memory.result or b"null")
+
+
+def _unanswered(question: str) -> TaskTimeoutError:
+    return TaskTimeoutError(
+        f"Nobody answered {question!r:.200} in time.", remedy="Give ask() a default."
+    )
 
 
 async def _time_ran_out(attempt: Attempt, identity: str, question: str) -> None:
@@ -203,8 +240,7 @@ async def _time_ran_out(attempt: Attempt, identity: str, question: str) -> None:
             by="default",
         )
     else:
-        error = TaskTimeoutError(f"Nobody answered {question!r} in time.", remedy="")
-        failure = failure_of(error, attempts=1, retryable=False)
+        failure = failure_of(_unanswered(question), attempts=1, retryable=False)
         run.journal.append(FailedRecord, call=identity, attempt=1, failure=failure)
     await run.journal.flush()
 

@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from astro.agents.by_function import FunctionAgent
 from astro.core.errors import AstroError, SettingsError, WorkflowError
-from astro.core.protocols import Agent, Observer, Sandbox, Store
+from astro.core.protocols import Agent, Executor, Observer, Sandbox, Store
 from astro.core.task import Task
 from astro.core.workflow import Workflow
 from astro.engine.local import LocalEngine
@@ -41,6 +41,13 @@ __all__ = [
     "store_file",
     "store_of",
 ]
+
+_KINDS: Final[Mapping[str, type[Any]]] = {
+    plugins.STORES: Store,
+    plugins.SANDBOXES: Sandbox,
+    plugins.EXECUTORS: Executor,
+}
+_SHOWN: Final = 4  # verbs that a part lacks
 
 
 @attrs.frozen(kw_only=True)
@@ -217,7 +224,16 @@ def _beside(group: str, part: PartSettings | None, name: str, report: Report) ->
 def _part(group: str, part: PartSettings, place: Place, report: Report) -> Any:
     """Return a store, sandbox or executor."""
     make, config = _recipe(group, part, place, report)
-    return _made(make, config, part.config, place, report)
+    made = _made(make, config, part.config, place, report)
+    if made is FAULTY:
+        return FAULTY
+    kind = _KINDS[group]
+    lacks = [verb for verb in dir(kind) if verb[0] != "_" and not hasattr(made, verb)]
+    if lacks:
+        known = f"{type(made).__name__} has no {', '.join(lacks[:_SHOWN])}"
+        report.add(place, f"{part.use} makes no {kind.__name__.lower()}: {known}")
+        return FAULTY
+    return made
 
 
 def _recipe(group: str, part: PartSettings, place: Place, report: Report) -> tuple[Any, Any]:
@@ -290,12 +306,19 @@ def _loaded(load: Any, name: str, place: Place, report: Report) -> Any:
 
 
 def _config(make: Any, given: Mapping[str, Any], place: Place, report: Report) -> Any:
-    """Return the arguments that a configuration is: one of the class's `Config`, or none."""
+    """Return the arguments that a configuration is: one of the class's `Config`, or none.
+
+    What makes a part is a class, or something else to call that has a `Config`. A function without
+    one was not made for this: it may do anything when it is called, so it is not.
+    """
     if make is FAULTY:
         return FAULTY
     kind = getattr(make, "Config", None)
-    if not callable(make) or (kind is not None and not attrs.has(kind)):
-        report.add(place, "its `Config` is no attrs class" if callable(make) else "it is no class")
+    if not callable(make) or (kind is None and not isinstance(make, type)):
+        report.add(place, "it is no class, and nothing else to call that has a `Config`")
+        return FAULTY
+    if kind is not None and not attrs.has(kind):
+        report.add(place, "its `Config` is no attrs class")
         return FAULTY
     if kind is None:
         if given:

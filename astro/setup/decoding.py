@@ -90,8 +90,8 @@ class Report:
 
     def add(self, place: Place, problem: str) -> None:
         """Note a problem, once."""
-        variable = self.variable(place)
-        if variable is not None:
+        variable = self.variable(place) or self._made_by(place)
+        if variable:
             self.say(f"{variable}: {problem}")
         elif self.document.data is None:
             self.say(f"{spell_path(place)}: {problem}" if place else problem)
@@ -119,6 +119,16 @@ class Report:
         """
         if self.problems:
             raise SettingsError(self.document.source, sorted(self.problems, key=_line))
+
+    def _made_by(self, place: Place) -> str:
+        """Return the variables inside of a place that the file does not have."""
+        found: Any = self.document.data
+        for part in place:
+            if not isinstance(found, Mapping) or part not in found:
+                inside = (name for at, name in self.variables.items() if at[: len(place)] == place)
+                return ", ".join(inside)
+            found = found[part]
+        return ""
 
     def variable(self, place: Place) -> str | None:
         """Return the variable that filled a place or something around it, if any."""

@@ -84,6 +84,8 @@ def load_module(name: str) -> Any:
     if name.endswith(".py") or "/" in name or "\\" in name:
         dotted = name.removesuffix(".py").replace("\\", ".").replace("/", ".").strip(".")
         raise _refused(name, f"{name!r} is a file. Name the module: {dotted}")
+    if not name.strip():
+        raise _refused(repr(name), f"{name!r} is the name of no module")
     return _guarded(partial(_imported, name), name)
 
 

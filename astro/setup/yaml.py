@@ -55,8 +55,10 @@ def read_document(path: str | FilePath) -> Document:
     read = {".yaml": read_yaml, ".yml": read_yaml, ".toml": _read_toml, ".json": _read_json}
     if path.suffix.lower() not in read:
         known = ", ".join(read)
-        raise SettingsError(str(path), [f"{path.suffix or 'no suffix'} is none of {known}"])
-    return read[path.suffix.lower()](_text_of(path), source=str(path))
+        raise SettingsError(
+            _spelled(path), [f"{_spelled(path.suffix) or 'no suffix'} is none of {known}"]
+        )
+    return read[path.suffix.lower()](_text_of(path), source=_spelled(path))
 
 
 def read_yaml(text: str | bytes | FilePath, *, source: str | None = None) -> Document:
@@ -70,7 +72,8 @@ def read_yaml(text: str | bytes | FilePath, *, source: str | None = None) -> Doc
         MissingExtraError: The extra `yaml` is not installed.
     """
     if isinstance(text, FilePath):
-        text, source = _text_of(text), source or str(text)
+        source = source or _spelled(text)
+        text = _text_of(text)
     source = source or "The YAML text"
     text = _decoded(text, source)
     composer = Composer()
@@ -92,7 +95,15 @@ def _text_of(path: FilePath) -> bytes:
             return file.read(MAX_SIZE + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise SettingsError(str(path), [f"it cannot be read: {reason}"]) from error
+        raise SettingsError(_spelled(path), [f"it cannot be read: {reason}"]) from error
+    except ValueError as error:  # of a path with NUL or lone surrogates
+        reason = "no file has such a name"
+        raise SettingsError(_spelled(path), [f"it cannot be read: {reason}"]) from error
+
+
+def _spelled(path: str | FilePath) -> str:
+    """Return a path as text that can be written: a name may be bytes that are no text."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _decoded(text: str | bytes, source: str) -> str:
@@ -130,7 +141,7 @@ def _yaml_events(text: str, composer: Composer) -> Iterator[Event]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         # What follows an unquoted template is no mistake of its own.
         if not any(line == known for known, _ in composer.problems):
-            composer.refuse(line, _reason(error.problem))
+            composer.refuse(line, _reason(error.problem or error.context or str(error)))
     except YAMLError as error:
         at = getattr(error, "position", 0)
         composer.refuse(text.count("\n", 0, at) + 1, f"{getattr(error, 'reason', error)}")

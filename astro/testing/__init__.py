@@ -9,14 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from astro.testing.callers import Stage
+    from astro.testing.cancelling import CancelMatrixError, CancelReport, cancel_matrix
     from astro.testing.clock import VirtualClock, VirtualIds
     from astro.testing.crashing import CrashMatrixError, CrashReport, crash_matrix
     from astro.testing.effects import note_effect, watch_effects
+    from astro.testing.ends import END_INVARIANTS
     from astro.testing.fake_context import FakeContext
     from astro.testing.fake_sandbox import FakeSandbox
     from astro.testing.faulty_store import Fault, FaultyStore, chance_of_faults, fail_nth
+    from astro.testing.inline_sqlite import InlineSqliteStore
     from astro.testing.invariants import INVARIANTS
+    from astro.testing.jobs import Job
     from astro.testing.loop import LoopClock, Simulated, run_deterministically
+    from astro.testing.mishaps import MISHAPS
     from astro.testing.scripted_agent import After, Always, ScriptedAgent, UnscriptedError
     from astro.testing.scripted_model import (
         FaultyReply,
@@ -24,13 +30,19 @@ if TYPE_CHECKING:
         RateLimitedError,
         ScriptedModel,
     )
-    from astro.testing.simulation import Job, SimulationError, SimulationReport, simulate
+    from astro.testing.simulation import SimulationError, SimulationReport, simulate
     from astro.testing.stalls import DeadlockError, StepLimitError, ThreadsError
+    from astro.testing.watched_store import ANSWER_INVARIANTS
 
 __all__ = [
+    "ANSWER_INVARIANTS",
+    "END_INVARIANTS",
     "INVARIANTS",
+    "MISHAPS",
     "After",
     "Always",
+    "CancelMatrixError",
+    "CancelReport",
     "CrashMatrixError",
     "CrashReport",
     "DeadlockError",
@@ -39,6 +51,7 @@ __all__ = [
     "Fault",
     "FaultyReply",
     "FaultyStore",
+    "InlineSqliteStore",
     "Job",
     "LoopClock",
     "ModelReply",
@@ -48,11 +61,13 @@ __all__ = [
     "Simulated",
     "SimulationError",
     "SimulationReport",
+    "Stage",
     "StepLimitError",
     "ThreadsError",
     "UnscriptedError",
     "VirtualClock",
     "VirtualIds",
+    "cancel_matrix",
     "chance_of_faults",
     "crash_matrix",
     "fail_nth",
@@ -63,18 +78,25 @@ __all__ = [
 ]
 
 _HOMES = {
+    "callers": ("Stage",),
+    "cancelling": ("CancelMatrixError", "CancelReport", "cancel_matrix"),
     "clock": ("VirtualClock", "VirtualIds"),
     "crashing": ("CrashMatrixError", "CrashReport", "crash_matrix"),
     "effects": ("note_effect", "watch_effects"),
+    "ends": ("END_INVARIANTS",),
     "fake_context": ("FakeContext",),
     "fake_sandbox": ("FakeSandbox",),
     "faulty_store": ("Fault", "FaultyStore", "chance_of_faults", "fail_nth"),
+    "inline_sqlite": ("InlineSqliteStore",),
     "invariants": ("INVARIANTS",),
+    "jobs": ("Job",),
     "loop": ("LoopClock", "Simulated", "run_deterministically"),
+    "mishaps": ("MISHAPS",),
     "scripted_agent": ("After", "Always", "ScriptedAgent", "UnscriptedError"),
     "scripted_model": ("FaultyReply", "ModelReply", "RateLimitedError", "ScriptedModel"),
-    "simulation": ("Job", "SimulationError", "SimulationReport", "simulate"),
+    "simulation": ("SimulationError", "SimulationReport", "simulate"),
     "stalls": ("DeadlockError", "StepLimitError", "ThreadsError"),
+    "watched_store": ("ANSWER_INVARIANTS",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,13 +1,12 @@
 """FakeContext: a context for unit tests of tasks, without an engine, a store or a wait.
 
 Calls run the bodies of their tasks in place, or give what the test says instead. Values cross the
-same codecs and failures take the same form as in an engine, so that what passes here does not
-fail there for want of a JSON form. Nothing is routed, retried or remembered.
+same codecs, failures take the same form, and verbs refuse the same things as in an engine, so that
+what passes here does not fail there. Nothing is routed, retried or remembered.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
 import random
 from collections.abc import (
@@ -28,7 +27,7 @@ import attrs
 import msgspec
 from anyio.lowlevel import checkpoint
 
-from astro.core.codec import codec_of, to_json
+from astro.core.codec import clean_text, codec_of, to_json
 from astro.core.context import ChildRun, MapsOver
 from astro.core.errors import (
     AstroError,
@@ -36,14 +35,16 @@ from astro.core.errors import (
     RunFailedError,
     SandboxUnavailableError,
     TaskTimeoutError,
-    nearest,
 )
 from astro.core.policy import Budget, Retry
 from astro.core.signature import Bound
-from astro.core.task import Task, step_task
+from astro.core.task import Task, require_task, step_task
 from astro.decisions.budget import require_within
 from astro.decisions.spending import Scope
 from astro.engine.failures import failure_of, rebuilt
+from astro.engine.request import require_options
+from astro.testing import refusing
+from astro.testing.answering import given, in_order, unanswered
 
 __all__ = ["FakeCall", "FakeContext", "FakeRun"]
 
@@ -195,7 +196,8 @@ class FakeContext:
     def call(
         self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, R]:
-        return self._ask(task, task.signature.bind(args, kwargs), task.name)
+        bound = require_task(task).signature.bind(args, kwargs)
+        return self._ask(task, bound, task.name)
 
     def step(
         self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
@@ -211,7 +213,9 @@ class FakeContext:
     async def starmap(
         self, task: Task[..., R], items: Iterable[Sequence[Any]], /, *, limit: int = 100
     ) -> list[R]:
-        bounds = [task.signature.bind(tuple(item), {}) for item in items]
+        signature = require_task(task).signature
+        refusing.require_limit(limit)
+        bounds = [signature.bind(tuple(item), {}) for item in items]
         asked = [self._ask(task, bound, f"{task.name}[{i}]") for i, bound in enumerate(bounds)]
         try:
             return [await one for one in asked]
@@ -220,7 +224,7 @@ class FakeContext:
                 one.close()  # those behind the one that failed
 
     async def start(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ChildRun[R]:
-        bound = task.signature.bind(args, kwargs)
+        bound = require_task(task).signature.bind(args, kwargs)
         id = self._derived("run", f"{task.name}/{len(self.calls)}", 16).hex()
         try:
             return FakeRun(id, await self._ask(task, bound, f"{task.name}+"))
@@ -238,9 +242,9 @@ class FakeContext:
         loaded = task.signature.load(bound.raw)
         try:
             if task.name in self._world.answers:
-                result = await _given(self._world.answers[task.name], *_in_order(task, loaded))
+                result = await given(self._world.answers[task.name], *in_order(task, loaded))
             elif task.needs_agent:
-                raise _unanswered(f"the task {task.name!r}", task.name, self._world.answers)
+                raise unanswered(f"the task {task.name!r}", task.name, self._world.answers)
             else:
                 ahead = (self._inside(path),) * task.skip
                 result = await task.fn(*ahead, *loaded.args, **loaded.kwargs)
@@ -254,14 +258,18 @@ class FakeContext:
 
     # --- Time and people ---------------------------------------------------------------------
 
-    async def sleep(self, duration: timedelta | datetime, /) -> None:
+    def sleep(self, duration: timedelta | datetime, /) -> Coroutine[Any, Any, None]:
+        self._require_words(duration)
+        return self._slept(duration)
+
+    async def _slept(self, duration: timedelta | datetime, verb: str = "sleep") -> None:
         await checkpoint()
         world = self._world
-        wanted = duration - world.now if isinstance(duration, datetime) else duration
+        wanted = refusing.moment_after(duration, world.now, verb=verb) - world.now
         world.slept.append(max(wanted, timedelta(0)))
         world.now += world.slept[-1]
 
-    async def ask(
+    def ask(
         self,
         question: str,
         kind: Any,
@@ -269,33 +277,51 @@ class FakeContext:
         *,
         timeout: timedelta | None = None,
         default: Any = _MISSING,
+    ) -> Coroutine[Any, Any, Any]:
+        clean_text(question, what="question", cap=100_000)
+        return self._answered(question, kind, timeout, default)
+
+    async def _answered(
+        self, question: str, kind: Any, timeout: timedelta | None, default: Any
     ) -> Any:
         await checkpoint()
+        refusing.require_question(kind)
+        if timeout is not None:
+            refusing.moment_after(timeout, self._world.now, verb="timeout")
+        instead = None if default is _MISSING else codec_of(kind).settle(default)
         self.asked.append(question)
         if question in self._world.answers:
-            answer = await _given(self._world.answers[question], (), {})
+            answer = await given(self._world.answers[question], (), {})
             return codec_of(kind).settle(answer)[1]
         if timeout is None:
-            raise _unanswered(f"the question {question!r}", question, self._world.answers)
-        await self.sleep(timeout)
-        if default is _MISSING:
+            raise unanswered(f"the question {question!r}", question, self._world.answers)
+        await self._slept(timeout, "timeout")
+        if instead is None:
             raise TaskTimeoutError(
-                f"Nobody answered {question!r} in time.", remedy="Give ask() a default."
+                f"Nobody answered {question!r:.200} in time.", remedy="Give ask() a default."
             )
-        return codec_of(kind).settle(default)[1]
+        return instead[1]
 
     def now(self, name: str = "", /) -> datetime:
+        self._require_words(name)
         return self._world.now
 
     def emit(self, name: str, value: object = None, /) -> None:
-        self.emitted.append((name, msgspec.json.decode(to_json(value))))
+        plain = msgspec.json.decode(to_json(value))
+        clean_text(name, what="name of an event")
+        self.emitted.append((name, plain))
 
     def spend(self, *, money: float = 0.0, tokens: int = 0) -> Awaitable[None]:
+        refusing.require_spendable(money, tokens)
         world = self._world
         world.money += money
         world.tokens += tokens
         require_within([Scope(used_money=world.money, used_tokens=world.tokens)], self._budget)
         return _Turn()
+
+    def _require_words(self, what: object) -> None:
+        """Return if a live context could remember a verb by this."""
+        to_json(self._name or what)
 
     # --- Chance ------------------------------------------------------------------------------
 
@@ -306,12 +332,14 @@ class FakeContext:
         return random.Random(int.from_bytes(self._derived("random", name, 32), "big"))
 
     def _derived(self, what: str, name: str, size: int) -> bytes:
+        clean_text(name, what="name for chance")
         said = "\0".join((what, str(self._world.seed), self._path, self._place, name))
         return blake2b(said.encode(), digest_size=size).digest()
 
     # --- Views -------------------------------------------------------------------------------
 
     def branch(self, name: str, /) -> FakeContext:
+        refusing.require_branch(name)
         return self._view(place=f"{self._place}{name}/")
 
     def options(
@@ -325,6 +353,16 @@ class FakeContext:
         detached: bool | None = None,
         budget: Budget | None = None,
     ) -> FakeContext:
+        said = {
+            "name": name,
+            "retry": retry,
+            "timeout": timeout,
+            "deadline": deadline,
+            "priority": priority,
+            "detached": detached,
+            "budget": budget,
+        }
+        require_options({key: value for key, value in said.items() if value is not None})
         return self._view(name=name or self._name)
 
     def _inside(self, path: str) -> FakeContext:
@@ -343,31 +381,3 @@ class _Turn:
 
     def __await__(self) -> Generator[Any, Any, None]:
         return checkpoint().__await__()
-
-
-async def _given(answer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """Return an answer of the test: a value, or what a function gives."""
-    if isinstance(answer, BaseException):
-        raise answer
-    if not callable(answer):
-        return answer
-    result = answer(*args, **kwargs)
-    return await result if inspect.isawaitable(result) else result
-
-
-def _in_order(task: Task[..., Any], bound: Bound) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return arguments by place as far as they have one, since `len` takes no `text=`."""
-    args, kwargs = list(bound.args), dict(bound.kwargs)
-    signature = task.signature
-    for name in signature.names[signature.positional :]:
-        if name in signature.keyword_only or name not in kwargs:
-            break
-        args.append(kwargs.pop(name))
-    return tuple(args), kwargs
-
-
-def _unanswered(what: str, name: str, known: Mapping[str, Any]) -> InvalidArgumentsError:
-    return InvalidArgumentsError(
-        f"The test has no answer for {what}.{nearest(name, known)}",
-        remedy=f"Pass FakeContext(answers={{{name!r}: ...}}).",
-    )

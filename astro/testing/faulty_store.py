@@ -46,11 +46,13 @@ class Fault:
         error: What it raises; None lets it succeed, after the delay.
         late: Whether it raises after the operation has been done.
         delay: How long it takes before it does anything.
+        answer: How long the answer takes when it has done it.
     """
 
     error: type[StoreError] | None = StoreUnavailableError
     late: bool = False
     delay: timedelta = timedelta(0)
+    answer: timedelta = timedelta(0)
 
 
 Plan = Callable[[str, int], Fault | None]
@@ -71,15 +73,17 @@ def fail_nth(number: int, fault: Fault, *, verb: str | None = None) -> Plan:
 
 
 def chance_of_faults(chance: random.Random, share: float) -> Plan:
-    """Return a plan in which a share of the calls fails, is late, or is answered too late."""
+    """Return a plan in which a share of the calls fails, is late, or is answered late."""
     errors = (StoreUnavailableError, StoreBusyError, StoreFullError)
 
     def plan(verb: str, _: int) -> Fault | None:
         if chance.random() >= share:
             return None
-        delay = timedelta(seconds=chance.choice((0.0, 0.0, 0.05, 2.0)))
+        delay, answer = (
+            timedelta(seconds=chance.choice((0.0, 0.0, 0.05, 2.0))) for _ in ("before", "after")
+        )
         error = chance.choice((None, *errors))
-        return Fault(error=error, late=chance.random() < 0.5, delay=delay)
+        return Fault(error=error, late=chance.random() < 0.5, delay=delay, answer=answer)
 
     return plan
 
@@ -136,6 +140,8 @@ class FaultyStore:
             raise _raised(fault.error)
         with anyio.CancelScope(shield=True):
             result = await verb(*args, **kwargs)
+            if fault.answer:
+                await self._clock.sleep(fault.answer)
         if fault.error is not None:
             raise _raised(fault.error)
         return result

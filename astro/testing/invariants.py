@@ -1,12 +1,14 @@
 """Invariants: what holds after every commit of a run, whatever happens around it.
 
-Each is a function of what was there before and what a commit adds; it yields what is wrong. The
-names are those of the table in the documentation.
+Each is a function of what was there before and what a commit adds; it yields what is wrong. It
+looks at what is new, so that a long run costs no more per commit than a short one. The names are
+those of the table in the documentation. What holds of what a store answers is in
+`watched_store`, what holds in the end in `ends`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -18,20 +20,27 @@ from astro.core.records import (
     Entry,
     FailedRecord,
     FinishedRecord,
+    OwnedRecord,
     Record,
+    ReservedRecord,
     StartedRecord,
     State,
     SucceededRecord,
     verify,
 )
-from astro.decisions.replay import RunState
+from astro.core.workflow import Workflow
+from astro.decisions.replay import CallState, RunState
 from astro.decisions.states import allowed
 
 __all__ = [
     "INVARIANTS",
     "Change",
     "Invariant",
+    "Rules",
+    "a_node_starts_after_those_before_it",
+    "a_takeover_settles_what_was_reserved",
     "an_answer_is_used_once",
+    "no_call_has_more_attempts_than_it_may",
     "no_more_is_held_than_the_budget",
     "nothing_fires_early",
     "one_result_per_call",
@@ -43,6 +52,18 @@ __all__ = [
 ]
 
 
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What an application has said of its tasks, as far as invariants follow from it.
+
+    Attributes:
+        attempts: How many a call of a task may have at most, by task.
+        workflows: By name.
+    """
+
+    attempts: Mapping[str, int] = msgspec.field(default_factory=dict)
+    workflows: Mapping[str, Workflow] = msgspec.field(default_factory=dict)
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What one accepted commit has changed.
 
@@ -50,8 +71,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         tenant: Whose run it is.
         token: Fencing token it was committed with.
         newest: The newest token that was handed out for the run.
-        before: The fold of all entries before it.
+        before: The calls that the commit is about, as they were before it.
+        again: Calls that began or succeeded when they had a result.
+        held: Money and tokens of the run's budget that were used or reserved before it.
         after: The fold with it.
+        places: The calls of each node of a workflow.
         was: State that the store showed before.
         state: State that the store shows now.
         head: Hash of the last entry before it.
@@ -65,8 +89,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     token: int
     newest: int
-    before: RunState
+    before: Mapping[str, CallState]
+    again: Sequence[str]
+    held: tuple[float, int]
     after: RunState
+    places: Mapping[str, Collection[str]]
     was: State
     state: State
     head: str
@@ -74,6 +101,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     records: Sequence[Record]
     now: float
     waits: Mapping[str, float]
+    rules: Rules
 
 
 Invariant = Callable[[Change], Iterator[str]]
@@ -101,13 +129,9 @@ def states_move_along_the_table(change: Change) -> Iterator[str]:
 
 
 def one_result_per_call(change: Change) -> Iterator[str]:
-    """A call that has a result gets no other one, unless it was asked for anew."""
-    begun = {record.call for record in change.records if isinstance(record, StartedRecord)}
-    for record in change.records:
-        if isinstance(record, SucceededRecord):
-            known = change.before.calls.get(record.call)
-            if known is not None and known.state is State.DONE and record.call not in begun:
-                yield f"{record.call} has a second result"
+    """A call that has a result is not begun again and gets no other, unless it was forgotten."""
+    for call in change.again:
+        yield f"{call} had its result already"
 
 
 def an_answer_is_used_once(change: Change) -> Iterator[str]:
@@ -115,7 +139,7 @@ def an_answer_is_used_once(change: Change) -> Iterator[str]:
     seen: set[str] = set()
     for record in change.records:
         if isinstance(record, AnsweredRecord):
-            known = change.before.calls.get(record.call)
+            known = change.before.get(record.call)
             if record.call in seen or (known is not None and known.state is State.DONE):
                 yield f"{record.call} was answered twice"
             seen.add(record.call)
@@ -130,6 +154,41 @@ def what_cannot_succeed_is_not_tried_again(change: Change) -> Iterator[str]:
             yield f"{record.call} counts {record.failure.attempts} attempts at {record.attempt}"
 
 
+def no_call_has_more_attempts_than_it_may(change: Change) -> Iterator[str]:
+    """No call is tried more often than its task says, counted anew each time it is asked for."""
+    for record in change.records:
+        if isinstance(record, StartedRecord) and record.task in change.rules.attempts:
+            known = change.before.get(record.call)
+            tries = record.attempt - (known.base if known is not None else 0)
+            if tries > change.rules.attempts[record.task]:
+                yield f"{record.call} is tried for the {tries}. time"
+
+
+def a_node_starts_after_those_before_it(change: Change) -> Iterator[str]:
+    """A node of a workflow starts when the results of all before it have been committed."""
+    created = change.after.created
+    workflow = change.rules.workflows.get(created.task) if created is not None else None
+    if workflow is None:
+        return
+    for record in change.records:
+        if not isinstance(record, StartedRecord) or record.place not in workflow.edges:
+            continue
+        for name in workflow.edges[record.place].all:
+            if not _has_ended(change, change.places.get(name, ())):
+                yield f"{record.place} has started before {name} had its result"
+
+
+def _has_ended(change: Change, calls: Collection[str]) -> bool:
+    """Return whether the calls of a node have their results, or it was said that it gives none."""
+    known = [change.after.calls[call] for call in calls if call in change.after.calls]
+    if any(call.task == "emit" for call in known):
+        return True
+    now = {record.call for record in change.records if isinstance(record, SucceededRecord)}
+    return bool(known) and all(
+        call.state is State.DONE and not call.abandoned and call.id not in now for call in known
+    )
+
+
 def nothing_fires_early(change: Change) -> Iterator[str]:
     """No attempt begins before its wait is over, and no question times out before its deadline.
 
@@ -138,7 +197,7 @@ def nothing_fires_early(change: Change) -> Iterator[str]:
     for record in change.records:
         begun = isinstance(record, StartedRecord)
         timed_out = isinstance(record, AnsweredRecord) and record.by == "default"
-        known = change.before.calls.get(getattr(record, "call", ""))
+        known = change.before.get(getattr(record, "call", ""))
         if known is None or known.moment is None or not (begun or timed_out):
             continue
         waited = known.state in (State.SLEEPING, State.ASKED)
@@ -153,11 +212,29 @@ def no_more_is_held_than_the_budget(change: Change) -> Iterator[str]:
     budget = created.budget if created is not None else None
     if budget is None or not any(record.kind == "reserved" for record in change.records):
         return
+    if any(record.kind == "spent" for record in change.records):
+        return  # who spends more than was put aside is told so afterwards
     held = change.after.spending.run
-    spent = any(record.kind == "spent" for record in change.records)
+    money, tokens = change.held
     over = budget.money is not None and held.held_money > budget.money * (1 + 1e-9)
-    if over and not spent and held.held_money > change.before.spending.run.held_money:
+    if over and held.held_money > money:
         yield f"{held.held_money:g} of {budget.money:g} money are reserved"
+    if budget.tokens is not None and max(budget.tokens, tokens) < held.held_tokens:
+        yield f"{held.held_tokens} of {budget.tokens} tokens are reserved"
+
+
+def a_takeover_settles_what_was_reserved(change: Change) -> Iterator[str]:
+    """What a dead engine had put aside is charged when another one takes over."""
+    lost = False
+    anew: set[str] = set()
+    for record in change.records:
+        if isinstance(record, OwnedRecord) and record.lost:
+            lost = True
+        elif isinstance(record, ReservedRecord):
+            anew.add(record.call)
+    left = change.after.spending.opened.keys() - anew
+    if lost and left:
+        yield f"{', '.join(sorted(left))} was reserved by an engine that is dead"
 
 
 def replay_gives_the_same(change: Change) -> Iterator[str]:
@@ -171,7 +248,10 @@ INVARIANTS: Mapping[str, Invariant] = MappingProxyType(
     {
         invariant.__name__.replace("_", " "): invariant
         for invariant in (
+            a_node_starts_after_those_before_it,
+            a_takeover_settles_what_was_reserved,
             an_answer_is_used_once,
+            no_call_has_more_attempts_than_it_may,
             no_more_is_held_than_the_budget,
             nothing_fires_early,
             one_result_per_call,

@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 
-from astro.core.errors import AstroError
+from astro.core.errors import AstroError, StoreError
 from astro.core.protocols import RunQuery, Sandbox
 from astro.core.records import Record
 from astro.core.task import Task
@@ -29,7 +29,7 @@ _TENANT = "default"
 _KEY = "trial"
 _FOR_EVER = timedelta(days=10_000)  # a lease; who dies leaves it to the store to notice
 _LOOK = 0.002  # seconds between looks whether nothing is at work
-_PATIENCE = 30  # looks without any progress, until a run counts as stuck
+_PATIENCE = 500  # looks without any progress, until a run counts as stuck
 
 
 async def live(
@@ -110,6 +110,12 @@ class _Pace:
 
     async def go_on(self) -> bool:
         """Return whether there is hope that the run ends."""
+        try:
+            return await self._go_on()
+        except StoreError:
+            return True  # the engine has died meanwhile
+
+    async def _go_on(self) -> bool:
         if not self._engine.idle or await self._unclaimed():
             self._was_idle, self._still = False, 0
             return True

@@ -81,6 +81,7 @@ def run_deterministically(
     steps: int = 1_000_000,
     resolution: timedelta = timedelta(0),
     threads: bool = False,
+    on_step: Callable[[int], object] | None = None,
 ) -> Simulated[T]:
     """Run an async function on an event loop of its own, in virtual time.
 
@@ -92,6 +93,7 @@ def run_deterministically(
             of an hour, 72 times.
         threads: Whether threads may be used. They are not deterministic, and whenever time has to
             pass while any lives, they get a moment of real time first.
+        on_step: Called before each callback, with its number, from 1. It may cancel tasks.
 
     Raises:
         DeadlockError: All tasks wait for something that can no longer happen.
@@ -110,6 +112,7 @@ def run_deterministically(
         limit=steps,
         resolution=resolution.total_seconds(),
         threads=threads,
+        on_step=on_step,
     )
     collecting = gc.isenabled()
     gc.disable()

@@ -100,6 +100,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         limit: How many callbacks may run.
         resolution: Seconds; timers go off at multiples of it, if it is not zero.
         threads: Whether threads may call.
+        on_step: Called before each callback, with its number, from 1.
 
     Attributes:
         steps: How many callbacks have run.
@@ -109,12 +110,21 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     _stopping: bool
 
-    def __init__(self, schedule: Schedule, *, limit: int, resolution: float, threads: bool) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        *,
+        limit: int,
+        resolution: float,
+        threads: bool,
+        on_step: Callable[[int], object] | None = None,
+    ) -> None:
         super().__init__()
         self.steps = 0
         self.trace = blake2b(digest_size=16)
         self.cancelling = 0
         self._schedule = schedule
+        self._on_step = on_step
         self._limit = limit
         self._resolution = resolution
         self._seconds = 0.0
@@ -203,8 +213,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._pass_time()
             return
         handle = self._schedule.take()
-        if not handle.cancelled():
-            self._note(_label(handle))
+        if handle.cancelled():
+            return
+        self._note(_label(handle))
+        if self._on_step is not None:
+            self._on_step(self.steps)
+        if not handle.cancelled():  # it may be by now
             handle._run()
 
     # --- Steps and time ----------------------------------------------------------------------

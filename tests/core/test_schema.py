@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
+import attrs
 import msgspec
 import pytest
 from hypothesis import given
@@ -36,6 +37,48 @@ Code = Annotated[str, msgspec.Meta(min_length=2, max_length=3, pattern="^[a-z]+$
 Few = Annotated[list[int], msgspec.Meta(min_length=1, max_length=2)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Clock = Annotated[time, msgspec.Meta(tz=True)]
+Wall = Annotated[datetime, msgspec.Meta(tz=False)]
+Fives = Annotated[int, msgspec.Meta(multiple_of=5)]
+Some = Annotated[dict[str, int], msgspec.Meta(min_length=1, max_length=2)]
+Said = Annotated[datetime, msgspec.Meta(description="When it was said.")]
+
+AWARE = "2026-05-01T12:00:00Z"
+NAIVE = "2026-05-01T12:00:00"
+
+
+@attrs.frozen
+class Booking:
+    """A class with a moment in it, and below it."""
+
+    at: datetime
+    above: Booking | None = None
+    notes: dict[str, Said] = attrs.field(factory=dict)
+
+
+class Slot(NamedTuple):
+    begins: time
+    ends: time | None = None
+
+
+class Cat(msgspec.Struct, tag=True):
+    born: datetime
+
+
+class Dog(msgspec.Struct, tag=True, array_like=True):
+    born: datetime
+
+
+class Fish(msgspec.Struct, tag=True):
+    born: date
+
+
+class Model:
+    """A model by shape whose schema brings classes of its own."""
+
+    @classmethod
+    def model_json_schema(cls) -> dict[str, Any]:
+        name = {"type": "string"}
+        return {"$defs": {"Name": name}, "properties": {"name": {"$ref": "#/$defs/Name"}}}
 
 
 def decodes(value: Any, kind: Any) -> bool:
@@ -170,3 +213,88 @@ def test_unknown_keywords_accept_anything(value: Any) -> None:
 )
 def test_what_a_type_refuses_does_not_fit_its_schema(kind: Any, value: Any) -> None:
     assert fits(value, kind) is decodes(value, kind)
+
+
+ANSWERS: list[Any] = [
+    *(
+        form
+        for text in (AWARE, NAIVE, "tomorrow", "", "10:00:00", "10:00:00+01:00", "P1D", "aGk=")
+        for form in (
+            text,
+            [text],
+            [1, text],
+            [text, text],
+            {text: 1},
+            {"at": text},
+            {"at": AWARE, "above": {"at": text}},
+            {"at": AWARE, "notes": {"a": text}},
+            [{"at": text}],
+            {"type": "Cat", "born": text},
+            {"type": "Fish", "born": text},
+            ["Dog", text],
+        )
+    ),
+    None,
+    5,
+    7,
+    {},
+    {"ab": 1},
+    {"AB": 1, "b": 2},
+    {"a": 1, "b": 2, "c": 3},
+    {"1.5": 1},
+    {"1e999": 1},
+    [AWARE, AWARE, AWARE],
+    {"type": "Fish", "born": "2026-05-01"},
+]
+"""What may be said to a question, of whatever type it is."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        datetime,
+        Moment,
+        Wall,
+        Said,
+        Clock,
+        time,
+        list[datetime],
+        set[datetime],
+        tuple[int, datetime],
+        tuple[datetime, ...],
+        datetime | None,
+        int | datetime | list[datetime],
+        dict[datetime, int],
+        dict[Moment, int],
+        dict[float, int],
+        dict[bytes, int],
+        dict[timedelta, int],
+        dict[time, int],
+        dict[Code, int],
+        Booking,
+        Booking | None,
+        list[Booking],
+        Slot,
+        Cat,
+        Dog,
+        Cat | Fish,
+        Cat | Fish | datetime | None,
+        Fives,
+        Some,
+    ],
+)
+def test_what_fits_the_schema_fits_the_type_and_the_other_way_round(kind: Any) -> None:
+    assert [one for one in ANSWERS if fits(one, kind) is not decodes(one, kind)] == []
+    assert any(decodes(one, kind) for one in ANSWERS)
+
+
+def test_a_moment_is_told_from_other_text_wherever_it_is() -> None:
+    assert misfit("tomorrow", json_schema(datetime)) == "$: 'tomorrow' is no date-time"
+    assert misfit({"at": "x"}, json_schema(Booking)) == "$.at: 'x' is no date-time"
+    assert json_schema(datetime)["format"] == "date-time"
+
+
+def test_the_definitions_that_a_model_brings_are_found() -> None:
+    schema = json_schema(list[Model])
+    assert misfit([{"name": "a"}], schema) is None
+    assert misfit([{"name": 1}], schema) == "$[0].name: expected string, got 1"

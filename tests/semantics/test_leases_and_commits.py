@@ -644,7 +644,7 @@ async def test_rule_29_a_cursor_is_the_sequence_number_of_one_run(engine_of: Ope
         for run in (one, two):
             everything = [record async for record in run]
             assert [record.seq for record in everything] == list(range(1, len(everything) + 1))
-            for cursor in range(len(everything)):
+            for cursor in range(len(everything) + 1):
                 rest = [record async for record in run.records(after=cursor)]
                 assert rest == everything[cursor:]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
+from os import PathLike
 from typing import Self
 
 from anyio.lowlevel import checkpoint
@@ -37,12 +37,19 @@ from astro.core.protocols import (
 )
 from astro.core.records import Entry
 from astro.stores.admission import (
+    admit_budget,
     admit_commit,
+    admit_duration,
     admit_message,
+    admit_moment,
     admit_names,
+    admit_number,
     admit_page,
     admit_run,
+    admit_usage,
     blob_name,
+    following,
+    require_durations,
 )
 from astro.stores.bell import Bell
 from astro.stores.memory.books import Books
@@ -56,11 +63,16 @@ class MemoryStore:
     Args:
         clock: Tells the store's time, by which leases and wake-ups go.
         blob_grace: How long a blob that no run refers to is kept after it was put.
+
+    Raises:
+        TypeError: The grace is no timedelta.
+        ValueError: The grace is negative.
     """
 
     def __init__(
         self, *, clock: Clock | None = None, blob_grace: timedelta = timedelta(days=1)
     ) -> None:
+        require_durations(blob_grace=blob_grace)
         self._clock = clock or SystemClock()
         self._grace = blob_grace
         self._bell = Bell(self._clock)
@@ -114,6 +126,8 @@ class MemoryStore:
         Raises:
             RunNotFoundError: The tenant has no such run.
         """
+        admit_number("after", after)
+        admit_number("limit", limit)
         await self._begin()
         after = max(after, 0)
         return self._books.get(tenant, run).entries[after : after + max(limit, 0)]
@@ -121,6 +135,7 @@ class MemoryStore:
     async def runs(self, tenant: str, query: RunQuery, /) -> Page[RunSummary]:
         """Return runs, newest first."""
         before = admit_page(query.after)
+        admit_number("limit", query.limit)
         now = await self._begin()
         items: list[RunSummary] = []
         last = 0
@@ -139,6 +154,8 @@ class MemoryStore:
     ) -> Claimed:
         """Take leases on runs that wait for an owner."""
         admit_names(owner)
+        admit_number("limit", limit)
+        admit_duration("duration", duration)
         now = await self._begin()
         self._bell.mark()
         self._books.queue.advance(now)
@@ -150,6 +167,7 @@ class MemoryStore:
 
     async def renew(self, owner: str, /, *, duration: timedelta) -> Sequence[Lease]:
         """Lengthen all leases of an owner that nobody took, expired ones too; return those."""
+        admit_duration("duration", duration)
         now = await self._begin()
         runs = self._books.owned.get(owner, {}).values()
         for run in runs:
@@ -162,6 +180,7 @@ class MemoryStore:
         Without `wake_at`, only a message makes it claimable. A lease that is no longer the newest
         is ignored.
         """
+        admit_moment("wake_at", wake_at)
         now = await self._begin()
         run = self._books.find(lease.tenant, lease.run)
         if run is None or run.token != lease.token or run.owner is None:
@@ -191,17 +210,7 @@ class MemoryStore:
             self._books.apply(run, commit, now)
             if commit.create or commit.outgoing:
                 self._bell.ring()
-        last = commit.entries[-1]
-        return Lease(
-            tenant=lease.tenant,
-            run=lease.run,
-            task=lease.task,
-            owner=lease.owner,
-            token=lease.token,
-            seq=last.seq,
-            head=last.hash,
-            priority=lease.priority,
-        )
+        return following(lease, commit)
 
     # --- Messages ----------------------------------------------------------------------------
 
@@ -276,6 +285,7 @@ class MemoryStore:
     async def allow(self, tenant: str, budget: Budget | None, /) -> None:
         """Let a tenant use a budget from now on, or anything; what it used before is forgotten."""
         admit_names(tenant)
+        admit_budget(budget)
         await self._begin()
         self._books.accounts.allow(tenant, budget)
 
@@ -297,6 +307,7 @@ class MemoryStore:
             LeaseLostError: A newer token exists.
         """
         admit_names(name)
+        admit_usage(amount)
         await self._begin()
         run = self._books.find(lease.tenant, lease.run)
         if run is None or run.ended or run.token != lease.token:
@@ -305,7 +316,7 @@ class MemoryStore:
 
     # --- Maintenance -------------------------------------------------------------------------
 
-    async def backup(self, target: Path, /) -> None:
+    async def backup(self, target: str | PathLike[str], /) -> None:
         """Refuse.
 
         Raises:
@@ -321,6 +332,7 @@ class MemoryStore:
 
         Keys that callers chose stay taken. Blobs that no run refers to go after their grace.
         """
+        admit_duration("older_than", older_than)
         now = await self._begin()
         return self._books.prune(now=now, old=now - older_than, untouched=now - self._grace)
 

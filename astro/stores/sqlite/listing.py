@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from astro.core.protocols import Page, RunQuery, RunSummary
 from astro.core.records import State
-from astro.stores.admission import admit_page
+from astro.stores.admission import admit_number, admit_page, findable
 from astro.stores.sqlite import statements as sql
 from astro.stores.sqlite.readers import Readers
+from astro.stores.sqlite.reports import Reports
 from astro.stores.sqlite.rows import summary_of
 
 __all__ = ["list_runs"]
 
 _TROUBLED = frozenset({State.FAILED, State.CANCELLED})
+_MOST: Final = 2**31  # rows that anybody can mean
 
 
-async def list_runs(readers: Readers, tenant: str, query: RunQuery, now: int) -> Page[RunSummary]:
-    """Return a page of runs, newest first."""
+async def list_runs(
+    readers: Readers, reports: Reports, tenant: str, query: RunQuery, now: int
+) -> Page[RunSummary]:
+    """Return a page of runs, newest first, without those whose rows are damaged.
+
+    Raises:
+        JournalCorruptError: One run was asked for, and its row is damaged.
+    """
+    admit_number("limit", query.limit)
     conditions, parameters = _asked(tenant, query)
-    limit = max(query.limit, 0)
+    if not findable(tenant, query.task, query.key, query.parent):
+        return Page(items=())
+    limit = min(max(query.limit, 0), _MOST)
     rows = await readers.fetch(sql.listing(conditions), (*parameters, limit + 1))
-    items = tuple(summary_of(tenant, row, now) for row in rows[:limit])
-    more = len(rows) > limit and bool(items)
-    return Page(items=items, next=str(rows[limit - 1][0]) if more else None)
+    summary = partial(summary_of, tenant, now=now)
+    if query.ids is not None and len(query.ids) == 1:
+        items = [summary(row) for row in rows[:limit]]
+    else:
+        items = reports.read(summary, rows[:limit])
+    more = 0 < limit < len(rows)
+    return Page(items=tuple(items), next=str(rows[limit - 1][0]) if more else None)
 
 
 def _asked(tenant: str, query: RunQuery) -> tuple[list[str], list[Any]]:
@@ -38,7 +54,9 @@ def _asked(tenant: str, query: RunQuery) -> tuple[list[str], list[Any]]:
     if before is not None:
         also("number < ?", before)
     if query.ids is not None:
-        also("id in (select value from json_each(?))", json.dumps(sorted(query.ids)))
+        # JSON functions would cut a name off at NUL, so that it is another run's.
+        known = json.dumps(sorted(filter(findable, query.ids)))
+        also("id in (select value from json_each(?))", known)
     if query.states is not None:
         also("state in (select value from json_each(?))", json.dumps(sorted(query.states)))
         # Partial indices are used only when their condition is spelled out.

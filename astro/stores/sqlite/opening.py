@@ -5,11 +5,13 @@ Whoever calls this holds the file lock: opening recovers what a crash left in th
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +21,18 @@ from astro.core.errors import StoreUnavailableError
 from astro.stores.sqlite.refusals import newer_schema, refusal
 from astro.stores.sqlite.schema import APPLICATION, VERSION, script
 
-__all__ = ["admit_path", "close_quietly", "create_file", "open_reader", "open_writer", "schema_of"]
+__all__ = [
+    "admit_path",
+    "close_quietly",
+    "create_file",
+    "named",
+    "open_reader",
+    "open_writer",
+    "schema_of",
+]
 
 _OLDEST: Final = (3, 38, 0)
+_TOLD: Final = 200  # characters of a path that an error repeats
 _READER_BUSY: Final = timedelta(seconds=5)  # readers wait only for the recovery of a crash
 
 _SAFE: Final = ("trusted_schema = off", "cell_size_check = on", "temp_store = memory")
@@ -58,13 +69,43 @@ def admit_path(path: Path) -> None:
         )
 
 
+def named(path: str | PathLike[str]) -> Path:
+    """Return the file that a path names.
+
+    Raises:
+        StoreUnavailableError: It does not name one.
+        TypeError: It is no path.
+    """
+    name = str(path)
+    if name in ("", ":memory:") or name.startswith("file:"):
+        raise StoreUnavailableError(
+            f"{name!r} does not name a file.",
+            remedy="Name a file, or use MemoryStore for what need not outlive the process.",
+        )
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        name = "\0"  # no system can have it either
+    if "\0" in name:
+        raise StoreUnavailableError(
+            f"{str(path)[-_TOLD:]!r} does not name a file: no name has NUL or lone surrogates.",
+            remedy="Name a file, as in runs.db.",
+        )
+    return Path(path).absolute()
+
+
 def _is_folder(path: Path) -> bool:
     """Tell whether a path is a folder, without opening it if it is a database."""
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise StoreUnavailableError(
+                f"The store {str(path)[-_TOLD:]!r} cannot be opened: {error.strerror}.",
+                remedy="Give it another name, as runs.db.",
+            ) from error
         return True  # one that may not be listed
     return True
 

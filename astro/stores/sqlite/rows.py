@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
+from astro.core.errors import JournalCorruptError
 from astro.core.ledger import Account, Usage
 from astro.core.messages import Message, Posted, decode_message, encode_message
 from astro.core.policy import Budget
@@ -40,6 +41,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO: Final = timedelta(microseconds=1)
 _ENCODER: Final = msgspec.json.Encoder()
 _NEEDS: Final = msgspec.json.Decoder(dict[str, str])
+_UNREADABLE: Final = (ValueError, OverflowError, RecursionError)  # what msgspec raises, too
 
 
 def micros(value: datetime) -> int:
@@ -206,15 +208,39 @@ def lease_of(row: Sequence[Any], owner: str) -> Lease:
 
 
 def posted_of(row: Sequence[Any]) -> Posted:
-    """Return the unread message of a row."""
+    """Return the unread message of a row.
+
+    Raises:
+        JournalCorruptError: It is none, or one of a newer ASTRO.
+    """
     number, tenant, run, at, body = row
-    return Posted(
-        number=number, tenant=tenant, run=run, at=moment(at), message=decode_message(body)
-    )
+    try:
+        message = decode_message(body)
+        return Posted(number=number, tenant=tenant, run=run, at=moment(at), message=message)
+    except _UNREADABLE as error:
+        raise JournalCorruptError(
+            f"The message {number} to run {run} cannot be read: {error}.",
+            remedy="It stays in the inbox, for a newer ASTRO; upgrade, or post it again.",
+        ) from error
 
 
 def summary_of(tenant: str, row: Sequence[Any], now: int) -> RunSummary:
-    """Return what outsiders see of a run."""
+    """Return what outsiders see of a run.
+
+    Raises:
+        JournalCorruptError: Its row has been damaged.
+    """
+    try:
+        return _summary(tenant, row, now)
+    except _UNREADABLE as error:
+        raise JournalCorruptError(
+            f"The row of run {row[1]} cannot be read, with the state {row[3]!r:.60} "
+            f"and the needs {row[-1]!r:.60}: {error}.",
+            remedy="Restore the store from a backup, or let an engine go on with the run.",
+        ) from error
+
+
+def _summary(tenant: str, row: Sequence[Any], now: int) -> RunSummary:
     (_, run, task, state, created_at, updated_at, key, priority, deadline) = row[:9]
     wake_at, parent, source, records, owner, until, needs = row[9:]
     return RunSummary(

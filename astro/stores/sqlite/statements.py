@@ -166,7 +166,8 @@ places as (
     cross join runs r on r.number in (
         select number from runs where phase = 1 and task = t.task and tenant = t.tenant
         and owner is not :owner and (needs is null or not exists (
-            select 1 from json_each(runs.needs) lacks where lacks.key in ('agent', 'task')
+            select 1 from json_each(iif(json_valid(runs.needs), runs.needs, '{{}}')) lacks
+            where lacks.key in ('agent', 'task')
             and case lacks.key when 'agent' then 'agent:' else '' end || lacks.value
                 not in (select value from json_each(:offers))
         ))

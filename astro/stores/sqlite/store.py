@@ -13,16 +13,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from os import PathLike
-from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from astro.core.clock import Clock, SystemClock
-from astro.core.errors import (
-    RunNotFoundError,
-    StoreClosedError,
-    StoreError,
-    StoreUnavailableError,
-)
+from astro.core.errors import RunNotFoundError, StoreClosedError, StoreError, StoreUnavailableError
 from astro.core.ledger import Account, Usage
 from astro.core.messages import Message, Posted
 from astro.core.policy import Budget
@@ -37,17 +31,13 @@ from astro.core.protocols import (
     StoreCheck,
 )
 from astro.core.records import Entry
-from astro.stores.admission import (
-    admit_commit,
-    admit_message,
-    admit_names,
-    admit_run,
-    blob_name,
-)
+from astro.stores import admission as door
 from astro.stores.bell import Bell
 from astro.stores.sqlite import statements as sql
 from astro.stores.sqlite import upkeep, verbs
 from astro.stores.sqlite.listing import list_runs
+from astro.stores.sqlite.opening import named
+from astro.stores.sqlite.reports import Reports
 from astro.stores.sqlite.rows import (
     account_of,
     commit_row,
@@ -79,6 +69,11 @@ class SqliteStore:
         lock_timeout: How long to wait for another process that is writing.
         patience: How long to wait for the disk.
         blob_grace: How long a blob that no run refers to is kept after it was put.
+
+    Raises:
+        TypeError: A duration is no timedelta.
+        ValueError: An argument is out of its range.
+        StoreUnavailableError: The path does not name a file.
     """
 
     def __init__(
@@ -92,11 +87,12 @@ class SqliteStore:
         patience: timedelta = timedelta(seconds=60),
         blob_grace: timedelta = timedelta(days=1),
     ) -> None:
-        self._path = _admitted(path)
+        self._path = named(path)
         if synchronous not in ("FULL", "NORMAL"):
             raise ValueError(f"synchronous is 'FULL' or 'NORMAL', not {synchronous!r}")
-        if not 1 <= readers <= 16:
+        if not isinstance(readers, int) or not 1 <= readers <= 16:
             raise ValueError(f"readers is a number from 1 to 16, not {readers}")
+        door.require_durations(lock_timeout=lock_timeout, patience=patience, blob_grace=blob_grace)
         self._clock = clock or SystemClock()
         self._grace = blob_grace
         self._bell = Bell(self._clock)
@@ -112,6 +108,7 @@ class SqliteStore:
         self._session: Session | None = None
         self._users = 0
         self._last = ""  # the tenant whose run was claimed last
+        self._reports = Reports()
 
     # --- Opening -----------------------------------------------------------------------------
 
@@ -148,6 +145,13 @@ class SqliteStore:
             )
         return self._session
 
+    async def _find(
+        self, statement: str, parameters: Any, *names: str | None
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of names; there are none of such as no store keeps."""
+        readers = self._open.readers
+        return await readers.fetch(statement, parameters) if door.findable(*names) else []
+
     # --- Runs --------------------------------------------------------------------------------
 
     async def create(self, tenant: str, run: NewRun, /) -> str:
@@ -159,7 +163,7 @@ class SqliteStore:
             KeyConflictError: The key names a run with another fingerprint.
             StoreUnavailableError: The store cannot write.
         """
-        admit_run(tenant, run)
+        door.admit_run(tenant, run)
         operation = self._open.writer.submit(
             verbs.CREATE, row=run_row(tenant, run), value=(tenant, run)
         )
@@ -176,7 +180,10 @@ class SqliteStore:
         Raises:
             RunNotFoundError: The tenant has no such run.
         """
-        rows = await self._open.readers.fetch(sql.READ, (after, tenant, run, max(limit, 1)))
+        door.admit_number("after", after)
+        door.admit_number("limit", limit)
+        asked = (max(after, 0), tenant, run, max(limit, 1))
+        rows = await self._find(sql.READ, asked, tenant, run)
         if not rows:
             raise RunNotFoundError(run)
         if rows[0][0] is None or limit <= 0:
@@ -185,7 +192,8 @@ class SqliteStore:
 
     async def runs(self, tenant: str, query: RunQuery, /) -> Page[RunSummary]:
         """Return runs, newest first."""
-        return await list_runs(self._open.readers, tenant, query, micros(self._clock.now()))
+        now = micros(self._clock.now())
+        return await list_runs(self._open.readers, self._reports, tenant, query, now)
 
     # --- Leases ------------------------------------------------------------------------------
 
@@ -193,12 +201,14 @@ class SqliteStore:
         self, owner: str, /, *, offers: frozenset[str], limit: int, duration: timedelta
     ) -> Claimed:
         """Take leases on runs that wait for an owner, and on those whose owner's process died."""
-        admit_names(owner)
+        door.admit_names(owner)
+        door.admit_number("limit", limit)
+        door.admit_duration("duration", duration)
         self._bell.mark()
         await self._open.show_life(owner)
         asked = verbs.Claiming(
             owner=owner,
-            offers=json.dumps(sorted(offers)),
+            offers=json.dumps(sorted(filter(door.findable, offers))),
             limit=max(limit, 0),
             duration=duration // _MICRO,
             last=self._last,
@@ -218,7 +228,11 @@ class SqliteStore:
 
     async def renew(self, owner: str, /, *, duration: timedelta) -> Sequence[Lease]:
         """Lengthen all leases of an owner that nobody took, expired ones too; return those."""
-        operation = self._open.writer.submit(verbs.RENEW, value=(owner, duration // _MICRO))
+        door.admit_duration("duration", duration)
+        writer = self._open.writer
+        if not door.findable(owner):
+            return []
+        operation = writer.submit(verbs.RENEW, value=(owner, duration // _MICRO))
         rows = await operation.truth()
         return [lease_of(row, owner) for row in rows]
 
@@ -228,7 +242,11 @@ class SqliteStore:
         Without `wake_at`, only a message makes it claimable. A lease that is no longer the newest
         is ignored.
         """
-        operation = self._open.writer.submit(verbs.RELEASE, row=release_row(lease, wake_at))
+        door.admit_moment("wake_at", wake_at)
+        writer = self._open.writer
+        if not door.findable(lease.tenant, lease.run):
+            return
+        operation = writer.submit(verbs.RELEASE, row=release_row(lease, wake_at))
         try:
             await operation.truth()
         finally:
@@ -244,7 +262,7 @@ class SqliteStore:
             KeyConflictError: A run to be created has the key of another one.
             StoreUnavailableError: The outcome is unknown or negative.
         """
-        admit_commit(lease, commit)
+        door.admit_commit(lease, commit)
         operation = self._open.writer.submit(
             verbs.COMMIT,
             thing=(lease.tenant, lease.run),
@@ -256,17 +274,7 @@ class SqliteStore:
         finally:
             if commit.create or commit.outgoing:
                 self._bell.ring()
-        last = commit.entries[-1]
-        return Lease(
-            tenant=lease.tenant,
-            run=lease.run,
-            task=lease.task,
-            owner=lease.owner,
-            token=lease.token,
-            seq=last.seq,
-            head=last.hash,
-            priority=lease.priority,
-        )
+        return door.following(lease, commit)
 
     # --- Messages ----------------------------------------------------------------------------
 
@@ -278,8 +286,8 @@ class SqliteStore:
             RunFinishedError: The run has ended.
             AlreadyAnsweredError: The message's `once` is taken, or its `not_after` has passed.
         """
-        admit_names(tenant, run)
-        admit_message(message)
+        door.admit_names(tenant, run)
+        door.admit_message(message)
         operation = self._open.writer.submit(
             verbs.POST, thing=(tenant, run), row=message_row(tenant, run, message)
         )
@@ -290,7 +298,8 @@ class SqliteStore:
 
     async def inbox(self, owner: str, /) -> Sequence[Posted]:
         """Return the unread messages of all runs that an owner holds, oldest first."""
-        return [posted_of(row) for row in await self._open.readers.fetch(sql.INBOX, (owner,))]
+        rows = await self._find(sql.INBOX, (owner,), owner)
+        return self._reports.read(posted_of, rows)
 
     # --- Waiting -----------------------------------------------------------------------------
 
@@ -307,13 +316,13 @@ class SqliteStore:
     async def recall(self, tenant: str, key: str, /) -> bytes | None:
         """Return a remembered result that has not expired, or None."""
         now = micros(self._clock.now())
-        rows = await self._open.readers.fetch(sql.RECALL, (tenant, key, now))
+        rows = await self._find(sql.RECALL, (tenant, key, now), tenant, key)
         return rows[0][0].encode() if rows else None
 
     async def put(self, tenant: str, content: bytes, /) -> str:
         """Keep bytes and return their hash: BLAKE2b, 32 bytes, hexadecimal."""
-        admit_names(tenant)
-        name = blob_name(content)
+        door.admit_names(tenant)
+        name = door.blob_name(content)
         put = self._open.writer.submit(
             verbs.PUT, value=(tenant, name, content), weight=len(content)
         )
@@ -326,7 +335,7 @@ class SqliteStore:
         Raises:
             RunNotFoundError: The tenant has no such blob.
         """
-        rows = await self._open.readers.fetch(sql.FETCH, (tenant, digest))
+        rows = await self._find(sql.FETCH, (tenant, digest), tenant, digest)
         if not rows:
             raise RunNotFoundError(digest)
         return bytes(rows[0][0])
@@ -335,12 +344,13 @@ class SqliteStore:
 
     async def allow(self, tenant: str, budget: Budget | None, /) -> None:
         """Let a tenant use a budget from now on, or anything; what it used before is forgotten."""
-        admit_names(tenant)
+        door.admit_names(tenant)
+        door.admit_budget(budget)
         await self._open.writer.submit(verbs.ALLOW, value=(tenant, budget)).truth()
 
     async def account(self, tenant: str, /) -> Account | None:
         """Return a tenant's budget and what became of it, or None if it has none."""
-        rows = await self._open.readers.fetch(sql.ACCOUNT, {"tenant": tenant})
+        rows = await self._find(sql.ACCOUNT, {"tenant": tenant}, tenant)
         return account_of(rows[0][:7], rows[0][7:]) if rows else None
 
     async def budgets(self) -> Mapping[str, Budget]:
@@ -355,25 +365,27 @@ class SqliteStore:
             BudgetExceededError: There is not so much left.
             LeaseLostError: A newer token exists.
         """
-        admit_names(name)
+        door.admit_names(name, lease.tenant, lease.run)
+        door.admit_usage(amount)
         await self._open.writer.submit(verbs.RESERVE, value=(lease, name, amount)).truth()
 
     # --- Maintenance -------------------------------------------------------------------------
 
-    async def backup(self, target: Path, /) -> None:
+    async def backup(self, target: str | PathLike[str], /) -> None:
         """Write a consistent copy while the store is in use, readable by this user only.
 
         Raises:
             StoreError: The target exists, or cannot be written.
         """
         assert self._open is not None
-        await upkeep.back_up(self._path, target)
+        await upkeep.back_up(self._path, named(target))
 
     async def prune(self, /, *, older_than: timedelta) -> int:
         """Remove whole families of runs that ended longer ago; return how many runs.
 
         Keys that callers chose stay taken. Blobs that no run refers to go after their grace.
         """
+        door.admit_duration("older_than", older_than)
         session = self._open
         old = micros(self._clock.now() - older_than)
         return await upkeep.prune_store(
@@ -383,12 +395,3 @@ class SqliteStore:
     async def check(self) -> StoreCheck:
         """Verify the file and the hash chain of every run."""
         return await upkeep.check_store(self._open.readers)
-
-
-def _admitted(path: str | PathLike[str]) -> Path:
-    if str(path) in ("", ":memory:") or str(path).startswith("file:"):
-        raise StoreUnavailableError(
-            f"{str(path)!r} does not name a file.",
-            remedy="Name a file, or use MemoryStore for what need not outlive the process.",
-        )
-    return Path(path).absolute()

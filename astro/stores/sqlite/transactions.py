@@ -56,6 +56,7 @@ class Transactions:
         self._clock = clock
         self._db: aiosqlite.Connection | None = None
         self._watch = -1
+        self._place = ""  # the file, whatever folder the process goes to
 
     @property
     def is_open(self) -> bool:
@@ -66,6 +67,7 @@ class Transactions:
         self._db = db = await self._connect()
         if hasattr(os, "O_PATH"):
             # Such a descriptor only watches; closing any other kind would drop SQLite's locks.
+            self._place = os.path.abspath(self._path)  # noqa: ASYNC240  # asks for no file
             self._watch = os.open(self._path, os.O_PATH | os.O_CLOEXEC)
         return next(iter(await db.execute_fetchall("pragma data_version")))[0]
 
@@ -87,7 +89,7 @@ class Transactions:
         Raises:
             Exception: The group failed as a whole.
         """
-        if self._watch >= 0 and not os.fstat(self._watch).st_nlink:
+        if self._watch >= 0 and not self._is_in_place():
             raise StoreUnavailableError(
                 f"The file {self._path} has been deleted or replaced while it was open.",
                 remedy="Close the store, put the file back, and open it again.",
@@ -95,6 +97,15 @@ class Transactions:
         if self._db is None:
             self._db = await self._connect()
         await self._attempt(self._db, group)
+
+    def _is_in_place(self) -> bool:
+        """Return whether the file that is open still exists, and no other has its name."""
+        mine = os.fstat(self._watch)
+        try:
+            named = os.stat(self._place)
+        except OSError:
+            return mine.st_nlink > 0  # it may have been moved, and come back
+        return (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
 
     async def finish(self) -> None:
         """Wait until SQLite's thread has done what it was asked for, and roll it back."""

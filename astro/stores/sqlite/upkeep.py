@@ -117,8 +117,8 @@ async def back_up(path: Path, target: Path) -> None:
 
 
 def _reserve(target: Path, partial: Path) -> None:
-    if target.exists():
-        raise StoreError(f"{target} exists already.", remedy="Name a file that does not exist.")
+    if os.path.lexists(target):
+        raise _taken(target)
     try:
         partial.unlink(missing_ok=True)
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -129,13 +129,19 @@ def _reserve(target: Path, partial: Path) -> None:
         ) from error
 
 
+def _taken(target: Path) -> StoreError:
+    return StoreError(f"{target} exists already.", remedy="Name a file that does not exist.")
+
+
 def _publish(partial: Path, target: Path) -> None:
     for name, flags in ((partial, os.O_RDWR), (partial.parent, os.O_RDONLY)):
         descriptor = os.open(name, flags)
         try:
             os.fsync(descriptor)
             if name is partial:
-                os.link(partial, target)  # fails if somebody was faster
+                os.link(partial, target)
+        except FileExistsError as error:  # somebody was faster
+            raise _taken(target) from error
         finally:
             os.close(descriptor)
 
@@ -182,8 +188,10 @@ async def _check_run(readers: Readers, row: Sequence[Any], problems: list[str]) 
         if not part:
             break
         after, newest = part[-1].seq, part[-1].hash
-    if (after, newest) != (seq, head):
+    if after != seq:
         problems.append(f"Run {run} has {after} entries instead of {seq}.")
+    elif newest != head:
+        problems.append(f"The head of run {run} is not the hash of its last entry.")
     return after
 
 

@@ -95,8 +95,6 @@ class Writer:
                 await self._perform(self._next_group())
             if self._stopping:
                 return
-            if self._pulse is None:
-                self._pulse = self._loop.call_later(_PULSE, self._on_pulse)
             self._idle = self._loop.create_future()
             await self._idle
             self._idle = None
@@ -146,6 +144,8 @@ class Writer:
 
     async def _perform(self, group: list[Operation]) -> None:
         self._group, self._began = group, time.monotonic()
+        if self._pulse is None:
+            self._pulse = self._loop.call_later(_PULSE, self._on_pulse)
         try:
             await self._lock.acquire()
             try:

@@ -1,0 +1,84 @@
+"""No blocking: code that makes the event loop wait for the disk, a socket or a clock is an error.
+
+blockbuster (the extra `testing`) guards `time.sleep`, `sqlite3`, files, sockets, locks and pipes of
+processes in any thread in which asyncio runs a loop. What computes for long is no call that could
+be guarded: see `watchdog`.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from astro.core.errors import MissingExtraError
+
+try:
+    import blockbuster
+except ImportError as missing:
+    raise MissingExtraError("forbid_blocking", extra="testing") from missing
+
+__all__ = ["forbid_blocking"]
+
+_STANDARD = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+_PACKAGES = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+_RUNNERS = ("anyio", "blockbuster", "hypothesis", "pytest_asyncio")  # of async tests
+_IMPORT = "<frozen importlib._bootstrap>"
+_TURN = "asyncio/events.py"  # a callback of the loop; what is beyond runs the loop itself
+
+
+@contextmanager
+def forbid_blocking(*, apart_from: Callable[[str], bool] = lambda path: False) -> Iterator[None]:
+    """Raise `blockbuster.BlockingError` at each call that blocks a running event loop.
+
+    Imports may block: they happen once.
+
+    Args:
+        apart_from: Tells of a file whether it is part of the tests. What tests do themselves,
+            without any other code but the standard library between them and the call, may block.
+    """
+    guard = blockbuster.BlockBuster()
+    for function in guard.functions.values():
+        function.can_block_predicate = _either(function.can_block_predicate, apart_from)
+    guard.activate()
+    try:
+        yield
+    finally:
+        guard.deactivate()
+
+
+def _either(allowed: Callable[..., bool], apart_from: Callable[[str], bool]) -> Callable[..., bool]:
+    """Return what allows a call by its arguments, or by who makes it."""
+
+    def allows(*args: Any, **kwargs: Any) -> bool:
+        return allowed(*args, **kwargs) or _may_block(sys._getframe(1), apart_from)
+
+    return allows
+
+
+def _may_block(frame: FrameType | None, apart_from: Callable[[str], bool]) -> bool:
+    """Return whether somebody imports here, or nobody but a test is at work."""
+    tests = others = False
+    while frame is not None:
+        path = frame.f_code.co_filename.replace("\\", "/")
+        if path == _IMPORT:
+            return True
+        if path.endswith(_TURN):
+            break
+        if apart_from(path):
+            tests = True
+        elif not _is_neutral(path):
+            others = True
+        frame = frame.f_back
+    return tests and not others
+
+
+def _is_neutral(path: str) -> bool:
+    """Return whether a file belongs to Python, or to what runs async tests."""
+    for folder in _PACKAGES:
+        if path.startswith(folder):
+            return path.removeprefix(folder).split("/")[1] in _RUNNERS
+    return path.startswith(("<", *_STANDARD))
