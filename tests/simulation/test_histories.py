@@ -1,38 +1,101 @@
-"""Random work while engines crash, stores fail and clocks are set: nothing is lost or wrong."""
+"""Random work while engines crash, stores fail and clocks are set: nothing is lost or wrong.
+
+ASTRO_SEEDS sets how many histories there are; a tenth of them on files. ASTRO_SEED repeats one.
+"""
 
 from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
+from typing import Any
 
+import coverage
 import pytest
 
 from astro import Context, task
 from astro.core.records import State
+from astro.testing.ends import END_INVARIANTS
+from astro.testing.inline_sqlite import InlineSqliteStore
 from astro.testing.invariants import INVARIANTS
-from astro.testing.simulation import Job, SimulationError, simulate
+from astro.testing.jobs import Job
+from astro.testing.mishaps import MISHAPS
+from astro.testing.simulation import SimulationError, simulate
+from astro.testing.watched_store import ANSWER_INVARIANTS
+from tests.simulation.histories import Histories
 from tests.simulation.scenarios import PARTS, jobs, leaf
 
-MANY = int(os.environ.get("ASTRO_SEEDS", "200"))
-FOUND_SOMETHING = (40, 80, 335, 391)  # a clock set back, suspects in a circle, a lost wake-up
+SEEDS = int(os.environ.get("ASTRO_SEEDS", "2000"))
+SEED = int(os.environ.get("ASTRO_SEED", "7"))
+FOUND_SOMETHING = (20, 29, 40, 53, 72, 80, 86, 151, 168, 248, 331, 335, 391)
+CHUNK = 100
+ON_FILES: dict[str, Any] = {"store": InlineSqliteStore}
 
 
-@pytest.mark.parametrize("first", range(0, MANY, 50))
-def test_random_histories_end_as_they_should(first: int) -> None:
-    report = simulate(*PARTS, jobs=jobs, seeds=range(first, first + 50))
-    assert report.seeds == 50
-    assert report.checks.keys() == INVARIANTS.keys()
-    assert report.crashes > 0 < report.faults
+@pytest.fixture(scope="module")
+def in_memory() -> Iterator[Histories]:
+    histories = Histories()
+    yield histories
+    print(f"\nIn memory: {histories}")
+
+
+@pytest.fixture(scope="module")
+def on_files() -> Iterator[Histories]:
+    histories = Histories()
+    yield histories
+    print(f"\nOn files: {histories}")
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Measure no coverage: the other tests do, and it takes more time than the histories."""
+    tracing = coverage.Coverage.current()
+    if tracing is not None:
+        tracing.stop()
+    yield
+    if tracing is not None:
+        tracing.start()
+
+
+@pytest.mark.usefixtures("untraced")
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_histories_in_memory_end_as_they_should(first: int, in_memory: Histories) -> None:
+    in_memory.live(range(first, min(first + CHUNK, SEEDS)))
+
+
+@pytest.mark.usefixtures("untraced")
+@pytest.mark.parametrize("first", range(0, SEEDS // 10, CHUNK))
+def test_histories_on_files_end_as_they_should(first: int, on_files: Histories) -> None:
+    on_files.live(range(first, min(first + CHUNK, SEEDS // 10)), **ON_FILES)
 
 
 @pytest.mark.parametrize("seed", FOUND_SOMETHING)
 def test_what_went_wrong_once_does_not_go_wrong_again(seed: int) -> None:
-    simulate(*PARTS, jobs=jobs, seeds=[seed])
+    Histories().live([seed])
+    Histories().live([seed], **ON_FILES)
 
 
-def test_the_same_seed_is_the_same_history() -> None:
-    one = simulate(*PARTS, jobs=jobs, seeds=[7])
-    assert simulate(*PARTS, jobs=jobs, seeds=[7]) == one
+def test_one_seed_in_memory() -> None:
+    Histories().live([SEED])
+
+
+def test_one_seed_in_sqlite() -> None:
+    Histories().live([SEED], **ON_FILES)
+
+
+def test_everything_happens_and_everything_is_checked() -> None:
+    histories = Histories()
+    report = histories.live(range(40))
+    assert len(report.mishaps) == len(MISHAPS)
+    assert report.crashes > 0 < report.faults
+    expected = {*INVARIANTS, *ANSWER_INVARIANTS, *END_INVARIANTS}
+    assert report.checks.keys() == expected | {"nothing is left", "code runs in a sandbox only"}
+
+
+@pytest.mark.parametrize("options", [{}, ON_FILES], ids=["memory", "files"])
+def test_the_same_seed_is_the_same_history(options: dict[str, Any]) -> None:
+    one = simulate(*PARTS, jobs=jobs, seeds=[3, 8], **options)
+    assert simulate(*PARTS, jobs=jobs, seeds=[3, 8], **options) == one
 
 
 def test_a_wrong_result_is_reported_with_its_seed() -> None:
@@ -40,7 +103,7 @@ def test_a_wrong_result_is_reported_with_its_seed() -> None:
         return [Job(task=leaf, args=(1,), expected=b"2")]
 
     with pytest.raises(SimulationError, match=r"seeds=\[3\]") as caught:
-        simulate(leaf, jobs=wrong, seeds=[3])
+        simulate(leaf, jobs=wrong, seeds=[3], kinds=["crash", "stall"])
     assert "gave b'1' and not b'2'" in str(caught.value)
 
 

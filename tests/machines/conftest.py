@@ -1,0 +1,10 @@
+"""The machines need one event loop only."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

@@ -1,0 +1,28 @@
+"""How the machines run: long enough to find what is planted, the same way every time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+__all__ = ["MANY", "found_by"]
+
+MANY = settings(
+    max_examples=300,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+_PLANTED = settings(MANY, max_examples=200, print_blob=False, phases=[Phase.generate])
+
+
+def found_by(machine: type[Any]) -> str:
+    """Return what a machine says of what was planted in it; it has to say something."""
+    with pytest.raises(AssertionError) as caught:
+        run_state_machine_as_test(machine, settings=_PLANTED)
+    return str(caught.value)
