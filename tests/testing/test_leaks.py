@@ -1,0 +1,329 @@
+"""Leaks: each kind is found where it was planted, and nothing is found where nothing is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from astro import Context, LocalEngine, SqliteStore, task
+from astro.testing.leaks import Leak, LeaksError, find_leaks
+
+# What is planted here is found by the plugin too.
+pytestmark = pytest.mark.astro_leaks(False)
+
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc here")
+
+
+@pytest.fixture
+def later() -> Iterator[ExitStack]:
+    """What is planted is taken away when the test is over."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def found(plant: Callable[[], object], **options: Any) -> tuple[Leak, ...]:
+    """Return what is left behind by a function."""
+    with pytest.raises(LeaksError) as caught, find_leaks(**options):
+        plant()
+    return caught.value.leaks
+
+
+def kinds(leaks: tuple[Leak, ...]) -> list[str]:
+    return [leak.kind for leak in leaks]
+
+
+# --- What is found -----------------------------------------------------------------------------
+
+
+async def wait_for_nothing() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def leave_a_task() -> asyncio.Task[None]:
+    left = asyncio.create_task(wait_for_nothing(), name="forgotten")
+    await asyncio.sleep(0)
+    return left
+
+
+@pytest.mark.parametrize("run", [asyncio.run, lambda main: anyio.run(lambda: main)])
+def test_a_task_that_its_loop_had_to_cancel_is_found(run: Callable[[Any], None]) -> None:
+    (leak,) = found(lambda: run(leave_a_task()))
+    assert leak.kind == "task"
+    assert "forgotten: wait_for_nothing" in leak.what
+    assert "test_leaks.py:" in leak.what
+
+
+def test_a_task_of_a_loop_that_stays_open_is_found(later: ExitStack) -> None:
+    runner = later.enter_context(asyncio.Runner())
+    runner.run(asyncio.sleep(0))
+    kept: list[object] = []
+    (leak,) = found(lambda: kept.append(runner.run(leave_a_task())))
+    assert leak.kind == "task"
+    assert "forgotten: wait_for_nothing" in leak.what
+
+
+def test_a_task_that_nobody_holds_is_found(later: ExitStack) -> None:
+    runner = later.enter_context(asyncio.Runner())
+    runner.run(asyncio.sleep(0))
+
+    def plant() -> None:
+        runner.run(leave_a_task())
+
+    (leak,) = found(plant)
+    assert leak.kind == "task"
+    assert "destroyed but it is pending" in leak.what
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.anyio
+async def test_a_task_is_found_from_within_its_loop() -> None:
+    with pytest.raises(LeaksError, match="task: mine: wait_for_nothing"):
+        async with find_leaks():
+            left = asyncio.create_task(wait_for_nothing(), name="mine")
+    left.cancel()
+
+
+def test_an_exception_that_nobody_retrieves_is_found() -> None:
+    async def fail() -> None:
+        raise ValueError("unheard")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(None)
+        lost = asyncio.create_task(fail())
+        lost.add_done_callback(lambda _: None)
+        cycle: list[object] = [lost]
+        cycle.append(cycle)  # so that the garbage collector has to find it
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    (leak,) = found(lambda: asyncio.run(main()))
+    assert leak.kind == "exception"
+    assert "never retrieved" in leak.what
+    assert "ValueError('unheard')" in leak.what
+
+
+def test_a_coroutine_that_nobody_awaits_is_found() -> None:
+    def plant() -> None:
+        cycle: list[object] = [wait_for_nothing()]
+        cycle.append(cycle)
+
+    (leak,) = found(plant)
+    assert leak.kind == "exception"
+    assert "wait_for_nothing' was never awaited" in leak.what
+
+
+def test_a_thread_is_found(later: ExitStack) -> None:
+    over = threading.Event()
+    later.callback(over.set)
+    (leak,) = found(lambda: threading.Thread(target=over.wait, name="lost").start())
+    assert leak == Leak("thread", "lost")
+
+
+def test_a_daemon_of_astro_is_found_and_those_of_others_are_not(later: ExitStack) -> None:
+    over = threading.Event()
+    later.callback(over.set)
+
+    def plant() -> None:
+        for name in ("astro-pool-1", "somebody-else"):
+            threading.Thread(target=over.wait, name=name, daemon=True).start()
+
+    assert found(plant) == (Leak("thread", "astro-pool-1"),)
+
+
+def test_the_pool_of_a_loop_belongs_to_the_loop(later: ExitStack) -> None:
+    runner = later.enter_context(asyncio.Runner())
+    runner.run(asyncio.sleep(0))
+    with find_leaks():
+        runner.run(asyncio.to_thread(int))
+
+
+@NEEDS_PROC
+def test_a_file_is_found_with_its_name(tmp_path: Path, later: ExitStack) -> None:
+    def plant() -> None:
+        later.enter_context((tmp_path / "left.txt").open("w"))
+
+    (leak,) = found(plant)
+    assert leak.kind == "file descriptor"
+    assert leak.what.endswith(f"-> {tmp_path}/left.txt")
+
+
+@NEEDS_PROC
+def test_a_socket_is_found_with_its_address(later: ExitStack) -> None:
+    server = socket.socket()
+    later.callback(server.close)
+
+    def plant() -> None:
+        later.enter_context(closing(server.dup()))
+
+    server.bind(("127.0.0.1", 0))
+    (leak,) = found(plant)
+    assert f"AF_INET ('127.0.0.1', {server.getsockname()[1]})" in leak.what
+
+
+def start(program: str, later: ExitStack) -> subprocess.Popen[bytes]:
+    child = subprocess.Popen([sys.executable, "-S", "-c", program], stdin=subprocess.PIPE)
+    later.enter_context(child)
+    later.callback(child.kill)
+    return child
+
+
+@NEEDS_PROC
+def test_a_child_process_that_runs_is_found(later: ExitStack) -> None:
+    (leak,) = found(lambda: start("input()", later), allow=["file descriptor"])
+    assert leak.kind == "child process"
+    assert leak.what.endswith("-S -c input()")
+
+
+@NEEDS_PROC
+def test_a_child_process_that_nobody_has_waited_for_is_found(later: ExitStack) -> None:
+    def plant() -> None:
+        child = start("pass", later)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    (leak,) = found(plant, allow=["file descriptor"])
+    assert leak.kind == "child process"
+    assert "nobody has waited for it" in leak.what
+
+
+# --- What is not -------------------------------------------------------------------------------
+
+
+@task
+async def double(ctx: Context, number: int) -> int:
+    return 2 * number
+
+
+def test_a_clean_run_leaves_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with LocalEngine(double, store=SqliteStore(tmp_path / "runs.db")) as engine:
+            assert await engine.run(double, 4) == 8
+        await anyio.to_thread.run_sync(int)
+        await asyncio.to_thread(int)
+        await anyio.run_process([sys.executable, "-S", "-c", "pass"])
+
+    with find_leaks() as finder:
+        anyio.run(main)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(int).result()
+    assert finder.leaks == ()
+
+
+@pytest.mark.anyio
+async def test_what_is_about_to_end_is_given_the_time() -> None:
+    async with find_leaks(), anyio.create_task_group() as group:
+        group.start_soon(anyio.sleep, 0.01)
+    if (loop := _asyncio_loop()) is not None:
+        async with find_leaks():
+            loop.create_task(asyncio.sleep(0.05))
+
+
+def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def test_a_task_that_is_cancelled_already_is_no_leak() -> None:
+    async def main() -> None:
+        asyncio.create_task(wait_for_nothing()).cancel()
+
+    with find_leaks():
+        asyncio.run(main())
+
+
+def test_a_thread_that_is_about_to_end_is_no_leak() -> None:
+    with find_leaks():
+        threading.Thread(target=threading.Event().wait, args=(0.05,)).start()
+
+
+def test_what_was_there_before_is_no_leak(later: ExitStack) -> None:
+    over = threading.Event()
+    later.callback(over.set)
+    threading.Thread(target=over.wait).start()
+    with find_leaks():
+        pass
+
+
+def test_what_belongs_to_others_is_no_leak(later: ExitStack) -> None:
+    over = threading.Event()
+    later.callback(over.set)
+    with find_leaks() as finder, finder.belonging_to_others():
+        threading.Thread(target=over.wait).start()
+
+
+def test_a_kind_that_is_allowed_is_no_leak() -> None:
+    with find_leaks(allow=["task"]):
+        asyncio.run(leave_a_task())
+
+
+def test_a_complaint_that_somebody_handles_is_no_leak() -> None:
+    handled: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: handled.append(context["message"]))
+        loop.call_exception_handler({"message": "a complaint"})
+
+    with find_leaks():
+        asyncio.run(main())
+    assert handled == ["a complaint"]
+
+
+def test_an_error_of_the_block_is_the_error_that_is_raised() -> None:
+    def fail() -> None:
+        asyncio.run(leave_a_task())
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError), find_leaks():
+        fail()
+
+
+# --- Probes ------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """Things with numbers."""
+
+    kind = "book"
+
+    def __init__(self) -> None:
+        self.books: dict[Hashable, str] = {1: "Emma"}
+
+    def look(self) -> Mapping[Hashable, str]:
+        return dict(self.books)
+
+
+def test_a_probe_adds_what_it_looks_at() -> None:
+    shelf = Shelf()
+    with pytest.raises(LeaksError, match="book: Persuasion") as caught, find_leaks(shelf):
+        shelf.books[2] = "Persuasion"
+    assert caught.value.leaks == (Leak("book", "Persuasion"),)
+
+
+def test_a_long_list_is_cut() -> None:
+    shelf = Shelf()
+    with pytest.raises(LeaksError, match=r"and 10 more$") as caught, find_leaks(shelf):
+        shelf.books |= {number: str(number) for number in range(10, 40)}
+    assert len(caught.value.leaks) == 30
+
+
+def test_nothing_stays_replaced() -> None:
+    base = asyncio.BaseEventLoop
+    before = base.run_forever, base.call_exception_handler, asyncio.Runner.close
+    with find_leaks():
+        assert base.run_forever is not before[0]
+    assert (base.run_forever, base.call_exception_handler, asyncio.Runner.close) == before
