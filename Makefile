@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 # An older uv does not know dependency groups; pip is brought up to date instead.
 UV := $(shell uv pip install --help 2>/dev/null | grep -q -e --group && echo uv)
 
-.PHONY: bench check clean demo demo-sandbox docs format format-check lint setup test types
+.PHONY: bench check clean demo demo-sandbox docs format format-check lint mutants setup soak test types
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -37,6 +37,17 @@ demo: $(READY)
 
 demo-sandbox: $(READY)
 	@$(BIN)/python -m examples.mending
+
+# Before a release, about two hours. A part, or less of it: make soak PART=killing ASTRO_SOAK_SHARE=0.1
+soak: $(READY)
+	$(BIN)/python -m soak $(PART)
+
+# In an environment of its own: what no test notices, by module.
+mutants:
+	$(MAKE) setup VENV=.venv-mutants
+	@if test -n "$(UV)"; then uv pip install --quiet --python .venv-mutants/bin/python --group mutation; \
+	else .venv-mutants/bin/python -m pip install --quiet --group mutation; fi
+	.venv-mutants/bin/python scripts/mutation-test
 
 test: $(READY)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered

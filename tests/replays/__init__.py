@@ -1,0 +1,1 @@
+"""Journals of every release, kept as files, and whether today's engine still goes on with them."""
