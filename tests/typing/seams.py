@@ -20,8 +20,8 @@ from astro import (
     SystemClock,
     SystemIds,
 )
-from astro.core.context import ChildRun
 from astro.core.box import TaskBox
+from astro.core.context import ChildRun
 from astro.core.protocols import Blobs, Box, Maintenance, RetryPolicy, Run, Sandbox
 from astro.decisions.retrying import BackoffRetry
 from astro.decisions.routing import LeastLoadRouter
