@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import coverage
 import pytest
 
 
@@ -11,3 +13,14 @@ import pytest
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """Run a test on asyncio and on trio; a folder whose parts need asyncio says so."""
     return request.param
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Measure no coverage: other tests do, and it takes more time than thousands of repetitions."""
+    tracing = coverage.Coverage.current()
+    if tracing is not None:
+        tracing.stop()
+    yield
+    if tracing is not None:
+        tracing.start()

@@ -41,3 +41,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for title, told in figures.items():
         shown = ", ".join(f"{name} {figure}" for name, figure in told.items())
         terminalreporter.write_line(f"{title}: {shown}")
+
+
+@pytest.fixture(autouse=True)
+def _quickly(untraced: None) -> None:
+    """Many repetitions of what other tests measure."""

@@ -12,3 +12,8 @@ __all__ = ["pytest_terminal_summary", "tell"]
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _quickly(untraced: None) -> None:
+    """Many repetitions of what other tests measure."""

@@ -8,3 +8,8 @@ import pytest
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _quickly(untraced: None) -> None:
+    """Many repetitions of what other tests measure."""

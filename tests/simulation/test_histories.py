@@ -10,7 +10,6 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-import coverage
 import pytest
 
 from astro import Context, task
@@ -44,17 +43,6 @@ def on_files() -> Iterator[Histories]:
     histories = Histories()
     yield histories
     print(f"\nOn files: {histories}")
-
-
-@pytest.fixture
-def untraced() -> Iterator[None]:
-    """Measure no coverage: the other tests do, and it takes more time than the histories."""
-    tracing = coverage.Coverage.current()
-    if tracing is not None:
-        tracing.stop()
-    yield
-    if tracing is not None:
-        tracing.start()
 
 
 @pytest.mark.usefixtures("untraced")
