@@ -152,7 +152,7 @@ def _judge(item: pytest.Item, error: BaseException | None) -> None:
     failed = AssertionError() if item.stash.get(_FAILED, False) else None
     with suppress(LeaksError):
         finder.__exit__(None, error or failed, None)
-    if finder.leaks and not (error or failed):
+    if finder.leaks:
         pytest.fail(f"the test has {LeaksError(finder.leaks)}", pytrace=False)
 
 

@@ -84,7 +84,7 @@ def _write_file(path: Path, text: str) -> None:
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise click.BadParameter(
-            f"{path} cannot be written: {why}", param_hint="--output"
+            f"{str(path)!r} cannot be written: {why}", param_hint="--output"
         ) from error
 
 

@@ -27,8 +27,17 @@ def db() -> None:
     """Back up, prune or check a store."""
 
 
+def _text(ctx: click.Context, argument: click.Parameter, path: Path) -> Path:
+    """Return a path that databases, which know names as text only, can write to."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter(f"{str(path)!r} is not UTF-8") from error
+    return path
+
+
 @db.command()
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path), callback=_text)
 @place_options
 def backup(as_json: bool, target: Path, **place: Any) -> int:
     """Write a consistent copy of the store to TARGET, while it is in use."""

@@ -314,7 +314,7 @@ class EmittedRecord(BaseRecord, frozen=True, kw_only=True, tag="emitted"):
 
 
 _MOST_MONEY: Final = sys.float_info.max
-_MOST_TOKENS: Final = 2**64 - 1  # JSON is read into 64 bits
+_MOST_TOKENS: Final = 2**63 - 1  # what every store can count
 
 
 class SpentRecord(BaseRecord, frozen=True, kw_only=True, tag="spent"):

@@ -179,10 +179,14 @@ class OwnedRun:
                 self.deliver(posted)
             if self.state.needs.keys() & _PARTS and not self.lacks_part:
                 self.journal.append(ResumedRecord, by=self.lease.owner)
-            await self._perform()
-            with self._last:
+            try:
+                await apart(self._perform, self.close)
+            except StrayError as error:
                 self.require_open()
-                await ending.end(self)
+                wrong = AstroError(f"{self.root} spoiled its task: {error}.", remedy="")
+                self.failure = failure_of(wrong, attempts=1, retryable=False)
+                self._last = anyio.CancelScope()
+                await self._end()
         except RunSuspended:
             pass
         finally:
@@ -191,18 +195,18 @@ class OwnedRun:
             self.proved.set()
 
     async def _perform(self) -> None:
-        """Perform the root call, in a task of its own that its body may spoil."""
+        """Perform the root call and end the run, in a task of its own that a body may spoil."""
+        with self._scope:
+            await root.perform_root(self)
+        await self._end()
 
-        async def within() -> None:
-            with self._scope:
-                await root.perform_root(self)
-
-        try:
-            await apart(within, self._scope.cancel)
-        except StrayError as error:
-            if not self.closing:
-                wrong = AstroError(f"{self.root} spoiled its task: {error}.", remedy="")
-                self.failure = failure_of(wrong, attempts=1, retryable=False)
+    async def _end(self) -> None:
+        with self._last:
+            self.require_open()
+            if self.state.finished is None:
+                await ending.end(self)
+            else:
+                await self.journal.flush()  # whoever had written this was cut off
 
     async def _load(self) -> None:
         state = await read_state(self.parts.store, self.lease)

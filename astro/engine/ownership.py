@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import anyio
 
 from astro.core.errors import (
-    AstroError,
+    CodecError,
     JournalCorruptError,
     KeyConflictError,
     LeaseLostError,
@@ -187,13 +187,11 @@ class Ownership:
 
     async def _blame(self, run: OwnedRun, error: BaseException) -> None:
         """Tell what is wrong with a store from what is wrong with a run that cannot be kept."""
-        if isinstance(error, StoreError) and not isinstance(error, KeyConflictError):
+        if isinstance(error, (CodecError, KeyConflictError)):
+            _LOGGER.error("Run %s cannot be kept: %s", run.id, error, extra={"run": run.id})
+            await self._withhold_for_now(run.journal.lease)
+        else:
             self._unwell(error)
-            return
-        unexpected = None if isinstance(error, AstroError) else error
-        told = {"run": run.id}
-        _LOGGER.error("Run %s cannot be kept: %s", run.id, error, extra=told, exc_info=unexpected)
-        await self._withhold_for_now(run.journal.lease)
 
     async def _withhold(self, lease: Lease, *, wake_at: datetime | None) -> None:
         """Hold a run that nobody can go on with until this engine is drained.

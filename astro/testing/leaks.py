@@ -114,7 +114,7 @@ class LeakFinder:
                 threading.Event().wait(_PAUSE)
         finally:
             self._following.close()
-        self._judge(error)
+        self._judge()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -125,7 +125,7 @@ class LeakFinder:
                 await anyio.sleep(_PAUSE)
         finally:
             self._following.close()
-        self._judge(error)
+        self._judge()
 
     @contextmanager
     def belonging_to_others(self) -> Iterator[None]:
@@ -136,8 +136,8 @@ class LeakFinder:
         finally:
             self._before |= self._present().keys() - before
 
-    def _judge(self, error: BaseException | None) -> None:
-        if error is None and self.leaks:
+    def _judge(self) -> None:
+        if self.leaks:
             raise LeaksError(self.leaks)
 
     def _looks(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ open is the loop's, and none of the code's that ran on it.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import socket
 import sys
@@ -102,7 +103,13 @@ class Loops:
 
     def look(self) -> Mapping[Hashable, str]:
         """Return the tasks that are pending now, or were when their loop was closed."""
-        tasks = [task for loop in list(self._loops) for task in self._pending(loop)]
+        tasks = [
+            task
+            for loop in list(self._loops)
+            for task in self._pending(loop)
+            # In a loop that stands still, who was told to end cannot.
+            if loop.is_running() or not task.cancelling()
+        ]
         return self.abandoned | dict(zip(tasks, standing(tasks), strict=True))
 
     def _meet(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -126,16 +133,20 @@ class Loops:
 
 
 def _pending(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
-    """Return the tasks of a loop that nobody has ended: not the current one, nor the runner's."""
-    running = loop.is_running()
-    current = asyncio.current_task(loop) if running else None
+    """Return the tasks of a loop that can go on: not the current one, nor the runner's."""
+    current = asyncio.current_task(loop) if loop.is_running() else None
     return [
         task
         for task in asyncio.all_tasks(loop)
-        if task is not current
-        and not task.cancelling()
-        and getattr(task.get_coro(), "__qualname__", "") not in _RUNNERS
+        if task is not current and not _is_exempt(task.get_coro())
     ]
+
+
+def _is_exempt(coroutine: object) -> bool:
+    """Return whether a coroutine runs tests, or was closed, so that nothing goes on with it."""
+    if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == "CORO_CLOSED":
+        return True
+    return getattr(coroutine, "__qualname__", "") in _RUNNERS
 
 
 def _nobody_handles(loop: asyncio.AbstractEventLoop) -> bool:

@@ -157,6 +157,7 @@ MISSING = [
     usage("settings-broken", "ps --settings broken.yaml", "line 2: "),
     store("backup-exists", "db backup runs.db", "runs.db"),
     store("backup-in-no-folder", "db backup a/b/copy.db", "copy.db"),
+    usage("backup-of-bytes", "db backup a\udcff.db", "is not UTF-8"),
     usage("graph-absent", "graph absent.yaml", "cannot be read: No such file"),
     usage("graph-of-a-task", f"graph {HOUSE}:greet", "is a task; only workflows have a graph"),
     usage("graph-unknown-workflow", "graph w.yaml:v", "w.yaml has no workflow 'v'."),

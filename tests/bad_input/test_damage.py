@@ -11,8 +11,18 @@ from pathlib import Path
 import anyio
 import pytest
 
-from astro import Context, JournalCorruptError, LocalEngine, RunNotFoundError, SqliteStore, task
+from astro import (
+    CodecError,
+    Context,
+    JournalCorruptError,
+    LocalEngine,
+    MemoryStore,
+    RunNotFoundError,
+    SqliteStore,
+    task,
+)
 from astro.core.messages import ResumeMessage
+from astro.core.protocols import Commit, Lease, RunQuery
 from tests.bad_input.cases import Case, each, refused
 
 pytestmark = pytest.mark.anyio
@@ -132,6 +142,11 @@ CHECKS = [
         BROKEN,
         "head",
     ),
+    Case("state", "update runs set state = 'nonsense'", BROKEN, "the state 'nonsense'"),
+    Case("needs-list", "update runs set needs = '[5]'", BROKEN, "the needs '[5]'"),
+    Case("needs-number", """update runs set needs = '{"a":5}'""", BROKEN, "the needs '{"),
+    Case("needs-no-json", "update runs set needs = '{'", BROKEN, "the needs '{'"),
+    Case("message", told('{"kind":"explode"}'), BROKEN, "Invalid value 'explode'"),
 ]
 
 
@@ -164,7 +179,10 @@ ENGINES = [
     ),
     Case("message-unknown", told('{"kind":"explode"}'), BROKEN, "message"),
     Case("message-cut-off", told('{"kind":"can'), BROKEN, "message"),
+    Case("message-of-a-number", told('{"kind":"cancel","reason":5}'), BROKEN, "message"),
+    Case("wake-at", "update runs set wake_at = 9000000000000000000", BROKEN, "cannot be read"),
     Case("needs", "update runs set needs = '[5]'", BROKEN, "needs"),
+    Case("needs-no-json", "update runs set needs = '{'", BROKEN, "needs"),
     Case(
         "state",
         "update runs set state = 'nonsense'",
@@ -194,6 +212,8 @@ async def test_a_damaged_run_is_told_once_and_others_go_on(
 
 MISSING = [
     Case("tenant", "update runs set tenant = 'globex'", RunNotFoundError, "There is no run"),
+    Case("state", "update runs set state = 'nonsense'", BROKEN, "nonsense"),
+    Case("needs", "update runs set needs = '{'", BROKEN, "needs"),
     Case(
         "entries",
         "delete from entries",
@@ -224,3 +244,55 @@ async def test_what_is_gone_is_told_to_who_asks(stored: tuple[Path, str], case: 
             with refused(case):
                 await (await engine.get(run)).answer(True)
             assert await engine.run(greet, "Ada") == "hello Ada"
+
+
+async def test_a_damaged_run_goes_on_once_it_is_mended(
+    stored: tuple[Path, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path, run = stored
+    damage(path, last("body = body || ' '"))
+    with anyio.fail_after(30):
+        store = SqliteStore(path)
+        async with LocalEngine(greet, asks, store=store, grace=QUICK, lease_for=QUICK):
+            await store.post(TENANT, run, ResumeMessage())
+            while "does not fit" not in caplog.text:
+                await anyio.lowlevel.checkpoint()
+        damage(path, last("body = rtrim(body)"))
+        async with LocalEngine(greet, asks, store=SqliteStore(path), grace=QUICK) as engine:
+            handle = await engine.get(run)
+            await handle.answer(True)
+            assert await handle
+            owned = [one async for one in handle if one.kind == "owned"]
+    assert not any(one.lost for one in owned)  # the engine before had released it
+    assert caplog.text.count("does not fit") == 1
+
+
+# --- Runs that cannot be kept --------------------------------------------------------------------
+
+
+class Picky(MemoryStore):
+    """A store that cannot keep a result of "secret"."""
+
+    async def commit(self, lease: Lease, commit: Commit, /) -> Lease:
+        if any('"hello secret"' in entry.body for entry in commit.entries):
+            raise CodecError("The store cannot keep this.", remedy="Say something else.")
+        return await super().commit(lease, commit)
+
+
+async def test_a_run_that_cannot_be_kept_does_not_keep_an_engine_from_other_work(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Picky()
+    with anyio.fail_after(30):
+        async with LocalEngine(greet, asks, store=store, grace=QUICK) as engine:
+            spoiled = await engine.start(greet, "secret")
+            while "cannot be kept" not in caplog.text:
+                await anyio.lowlevel.checkpoint()
+            for number in range(40):
+                assert await engine.run(greet, str(number)) == f"hello {number}"
+            assert caplog.text.count("cannot be kept") == 1
+            assert not (await spoiled.status()).state.terminal
+            (lease,) = [run for run in (await engine.runs()).items if run.owner]
+            assert lease.id == spoiled.id
+        async with store:
+            assert (await store.runs(TENANT, RunQuery(unfinished=True))).items[0].owner is None

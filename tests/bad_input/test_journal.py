@@ -99,6 +99,12 @@ BODIES = [
         "Entry 7 is no record",
     ),
     Case(
+        "until-naive",
+        f'{{"kind":"slept","seq":1,{AT},"call":"a","parent":"b","until":"2030-01-01T00:00:00"}}',
+        BROKEN,
+        "timezone",
+    ),
+    Case(
         "at-naive",
         OWNED.replace("00:00:00Z", "00:00:00"),
         BROKEN,
@@ -250,6 +256,7 @@ MESSAGES = [
     Case("no-kind", b'{"reason":"x"}', ValueError, "missing required field `kind`"),
     Case("no-answer", b'{"kind":"answer","call":"a"}', ValueError, "required field `answer`"),
     Case("wrong-type", b'{"kind":"cancel","reason":5}', ValueError, "at `$.reason`"),
+    Case("naive", b'{"kind":"pause","not_after":"2030-01-01T00:00:00"}', ValueError, "timezone"),
     Case("moment", b'{"kind":"pause","not_after":"soon"}', ValueError, "RFC3339"),
 ]
 

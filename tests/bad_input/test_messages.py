@@ -218,6 +218,12 @@ VERBS = [
         "person",
     ),
     Case(
+        "resume-long",
+        lambda p, r: posting.resume(p.store, TENANT, r, "x" * 1_001),
+        CodecError,
+        "person",
+    ),
+    Case(
         "resume-surrogate",
         lambda p, r: posting.resume(p.store, TENANT, r, "\ud800"),
         CodecError,

@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -589,6 +589,7 @@ async def test_a_text_is_data_wherever_it_stands(house: House, case: Odd) -> Non
 # --- What is refused by one kind only, or by none ------------------------------------------------
 
 NAIVE = datetime(2030, 1, 1)
+LATEST = datetime.max.replace(tzinfo=timezone(-MINUTE))
 
 
 def post(message: Any) -> Any:
@@ -601,6 +602,18 @@ def commit(**fields: Any) -> Any:
 
 def create(**fields: Any) -> Any:
     return lambda h: h.store.create(TENANT, new_run(2, **fields))
+
+
+def release(wake_at: Any) -> Any:
+    return lambda h: h.store.release(h.lease, wake_at=wake_at)
+
+
+def reserve(**amount: Any) -> Any:
+    return lambda h: h.store.reserve(h.lease, "a", Usage(**amount))
+
+
+def kept(**fields: Any) -> Remembered:
+    return Remembered(**({"key": "k", "result": b"1", "until": BEGINNING} | fields))
 
 
 def runs(**query: Any) -> Any:
@@ -735,6 +748,63 @@ UNLIKE = [
         CodecError,
         "budget",
     ),
+    Case("allow-text", lambda h: h.store.allow(TENANT, "all"), CodecError, "'all' is no budget"),
+    Case(
+        "read-limit-word", lambda h: h.store.read(TENANT, run_id(1), limit="x"), CodecError, "lim"
+    ),
+    Case("runs-limit-half", runs(limit=0.5), CodecError, "limit"),
+    Case("runs-after-number", runs(after=5), CodecError, "where a page begins"),
+    Case("runs-task-surrogate", runs(task="\ud800"), RunNotFoundError, "no run"),
+    Case("runs-id-number", runs(ids=frozenset({5})), RunNotFoundError, "no run"),
+    Case("fetch-surrogate", lambda h: h.store.fetch(TENANT, "\ud800"), RunNotFoundError, "no run"),
+    Case(
+        "claim-for-seconds",
+        lambda h: h.store.claim("other", offers=ANY, limit=1, duration=60),
+        CodecError,
+        "duration is 60, which is no timedelta",
+    ),
+    Case(
+        "claim-limit-word",
+        lambda h: h.store.claim("other", offers=ANY, limit="all", duration=MINUTE),
+        CodecError,
+        "limit",
+    ),
+    Case("prune-days", lambda h: h.store.prune(older_than=30), CodecError, "older_than is 30"),
+    Case("create-id-capitals", create(id="A" * 32), CodecError, "32 hexadecimal digits"),
+    Case("create-deadline-naive", create(deadline=NAIVE), CodecError, "deadline has no time zone"),
+    Case("create-at-naive", create(created_at=NAIVE), CodecError, "created_at has no time zone"),
+    Case("create-wake-number", create(wake_at=5), CodecError, "wake_at is 5, which is no moment"),
+    Case("create-priority-true", create(priority=True), CodecError, "priority is True"),
+    Case("release-beyond", release(LATEST), CodecError, "out of reach"),
+    Case("commit-beyond", commit(wake_at=LATEST), CodecError, "out of reach"),
+    Case("commit-needs-list", commit(needs=["a"]), CodecError, "which is no mapping"),
+    Case("commit-used-negative", commit(used=Usage(calls=-1)), CodecError, "negative"),
+    Case("commit-used-half", commit(used=Usage(tokens=0.5)), CodecError, "tokens is 0.5"),
+    Case("commit-used-number", commit(used=5), CodecError, "5 is no usage"),
+    Case("commit-reserved-nul", commit(reserved=("a\0",)), CodecError, NUL),
+    Case("commit-sends-nothing", commit(outgoing=((run_id(1), None),)), CodecError, "no message"),
+    Case("commit-sends-rubbish", commit(outgoing=((run_id(1), cancel(5)),)), CodecError, "reason"),
+    Case("remember-until-naive", commit(remember=(kept(until=NAIVE),)), CodecError, "time zone"),
+    Case("remember-bytes", commit(remember=(kept(result=b"\xff"),)), CodecError, UNICODE),
+    Case("child-state", commit(create=(new_run(5, state="new"),)), CodecError, "'new' is no state"),
+    Case("post-text", post('{"kind":"cancel"}'), CodecError, "is no message"),
+    Case("post-once-number", post(answer(once=5)), CodecError, "5 is no name"),
+    Case(
+        "post-answer-of-bytes",
+        post(AnswerMessage(call="x", answer=Raw(b'"\xff"'))),
+        CodecError,
+        UNICODE,
+    ),
+    Case(
+        "post-answer-nested",
+        post(AnswerMessage(call="x", answer=Raw(b"[" * 100_000))),
+        CodecError,
+        "could not be read again",
+    ),
+    Case("reserve-infinite", reserve(money=math.inf), CodecError, "inf"),
+    Case("reserve-beyond-floats", reserve(money=10**400), CodecError, "no amount"),
+    Case("reserve-tokens-huge", reserve(tokens=2**63), CodecError, "64 bits"),
+    Case("reserve-calls-word", reserve(calls="one"), CodecError, "calls is 'one'"),
 ]
 
 
@@ -751,6 +821,11 @@ ALIKE = [
         lambda h: claimed(h, offers=frozenset({"greet\0x"})),
         0,
     ),
+    Odd("renew-surrogate", lambda h: count(h.store.renew("\ud800", duration=MINUTE)), 0),
+    Odd("inbox-surrogate", lambda h: count(h.store.inbox("\ud800")), 0),
+    Odd("recall-surrogate", lambda h: h.store.recall(TENANT, "\ud800"), None),
+    Odd("account-surrogate", lambda h: h.store.account("\ud800"), None),
+    Odd("release-surrogate", lambda h: released(h, replace(h.lease, run="\ud800")), 0),
     Odd("claim-offers-of-a-surrogate", lambda h: claimed(h, offers=frozenset({"\ud800"})), 0),
 ]
 
@@ -879,6 +954,12 @@ NO_PATHS = [
         ValueError,
         "patience",
     ),
+    Case("readers-half", {"readers": 2.5}, ValueError, "from 1 to 16, not 2.5"),
+    Case("lock-timeout-negative", {"lock_timeout": -MINUTE}, ValueError, "lock_timeout"),
+    Case("blob-grace-negative", {"blob_grace": -MINUTE}, ValueError, "blob_grace"),
+    Case("patience-for-ever", {"patience": timedelta.max}, ValueError, "a thousand years"),
+    Case("nul", {"path": "a\0b.db"}, StoreUnavailableError, "'a\\x00b.db' does not name a file"),
+    Case("surrogate", {"path": "\ud800.db"}, StoreUnavailableError, "lone surrogates"),
     Case(
         "blob-grace-seconds",
         {"blob_grace": 60},
@@ -895,6 +976,18 @@ def test_an_argument_that_means_nothing_makes_no_store(tmp_path: Path, case: Cas
     assert list(tmp_path.iterdir()) == []
 
 
+NO_GRACE = [
+    Case("seconds", 60, TypeError, "blob_grace is a timedelta, not 60"),
+    Case("negative", -MINUTE, ValueError, "blob_grace"),
+]
+
+
+@each(NO_GRACE)
+def test_a_grace_that_means_nothing_makes_no_store_in_memory(case: Case) -> None:
+    with refused(case):
+        MemoryStore(blob_grace=case.what)
+
+
 async def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     path.touch()
@@ -906,6 +999,8 @@ TARGETS = [
     Case("exists", "a.db", StoreError, "a.db"),
     Case("folder", "", StoreError, "exists"),
     Case("no-folder", "b/c.db", StoreError, "c.db"),
+    Case("name-too-long", "x" * 300, StoreError, "File name too long"),
+    Case("nul", "a\0b.db", StoreUnavailableError, "does not name a file"),
 ]
 
 
@@ -915,7 +1010,7 @@ async def test_a_backup_overwrites_nothing(tmp_path: Path, case: Case) -> None:
         await store.create(TENANT, new_run())
         with refused(case):
             await store.backup(tmp_path / case.what)
-        await store.backup(tmp_path / "copy.db")
+        await store.backup(str(tmp_path / "copy.db"))
     async with SqliteStore(tmp_path / "copy.db") as copy:
         assert len(await read_all(copy, TENANT, run_id(1))) == 1
 

@@ -89,6 +89,10 @@ class Nameless(BaseAgent):
     def __init__(self, **given: object) -> None:
         super().__init__()
 
+    @performs(review)
+    async def review(self, ctx: Context, text: str) -> str:
+        return text
+
 
 class ThirdPartyStore(MemoryStore):
     """A store of somebody else."""

@@ -245,6 +245,34 @@ def test_a_task_that_is_cancelled_already_is_no_leak() -> None:
         asyncio.run(main())
 
 
+def test_a_task_that_could_not_yet_end_is_no_leak(later: ExitStack) -> None:
+    async def main() -> asyncio.Task[None]:
+        left = await leave_a_task()
+        asyncio.get_running_loop().call_soon(left.cancel)
+        return left
+
+    runner = later.enter_context(asyncio.Runner())
+    kept: list[object] = []
+    with find_leaks(allow=["file descriptor"]):
+        kept.append(runner.run(main()))
+
+
+def test_a_task_that_goes_on_although_it_was_cancelled_is_found() -> None:
+    async def linger() -> None:
+        try:
+            await wait_for_nothing()
+        finally:
+            await wait_for_nothing()
+
+    async def main() -> None:
+        left = asyncio.create_task(linger(), name="lingering")
+        await asyncio.sleep(0)
+        left.cancel()
+
+    (leak,) = found(lambda: asyncio.run(main()))
+    assert "lingering" in leak.what
+
+
 def test_a_thread_that_is_about_to_end_is_no_leak() -> None:
     with find_leaks():
         threading.Thread(target=threading.Event().wait, args=(0.05,)).start()

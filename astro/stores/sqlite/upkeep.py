@@ -14,11 +14,12 @@ import anyio.to_thread
 
 from astro.core.errors import JournalCorruptError, StoreError
 from astro.core.protocols import StoreCheck
-from astro.core.records import Entry, verify
+from astro.core.records import Entry, State, verify
 from astro.stores.sqlite.opening import close_quietly, open_reader
 from astro.stores.sqlite.operations import Alone, Operation
 from astro.stores.sqlite.readers import Readers
 from astro.stores.sqlite.refusals import refusal
+from astro.stores.sqlite.rows import posted_of
 from astro.stores.sqlite.writer import Writer
 
 __all__ = ["back_up", "check_store", "prune_store"]
@@ -65,6 +66,21 @@ _SWEEPS: Final = (
     """,
     "delete from results where until <= :now",
 )
+
+
+# Rows of runs that nobody can read.
+_MISREAD: Final = """
+select id, state, needs from runs where state not in (select value from json_each(?))
+or needs is not null and case
+    when not json_valid(needs) then 1
+    when json_type(needs) <> 'object' then 1
+    else exists (select 1 from json_each(needs) where type <> 'text')
+end
+"""
+_UNREAD: Final = """
+select i.number, r.tenant, r.id, i.at, i.body
+from inbox i cross join runs r on r.number = i.run where i.read = 0
+"""
 
 
 async def _prune(db: aiosqlite.Connection, operation: Operation, now: int) -> object:
@@ -165,6 +181,7 @@ async def check_store(readers: Readers) -> StoreCheck:
                 number = row[0]
                 runs += 1
                 entries += await _check_run(readers, row, problems)
+        problems += await _misread(readers)
     except JournalCorruptError as error:
         problems.append(error.problem)
     return StoreCheck(runs=runs, entries=entries, problems=tuple(problems))
@@ -193,6 +210,20 @@ async def _check_run(readers: Readers, row: Sequence[Any], problems: list[str]) 
     elif newest != head:
         problems.append(f"The head of run {run} is not the hash of its last entry.")
     return after
+
+
+async def _misread(readers: Readers) -> list[str]:
+    """Return what is wrong with the rows that do not belong to a chain."""
+    problems = [
+        f"The row of run {run} has the state {state!r:.60} and the needs {needs!r:.60}."
+        for run, state, needs in await readers.fetch(_MISREAD, (json.dumps(sorted(State)),))
+    ]
+    for row in await readers.fetch(_UNREAD):
+        try:
+            posted_of(row)
+        except JournalCorruptError as error:
+            problems.append(error.problem)
+    return problems
 
 
 def _verify(part: list[Entry], tenant: str, run: str, after: int, head: str) -> None:

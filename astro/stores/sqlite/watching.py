@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import anyio
@@ -16,6 +16,7 @@ from astro.stores.sqlite.session import Session
 
 __all__ = ["wait_for_news"]
 
+_LAST: Final = micros(datetime.max.replace(tzinfo=UTC))  # a damaged row may say a later one
 _POLL: Final = 0.05  # seconds between looks for the changes of other processes
 
 
@@ -28,7 +29,7 @@ async def wait_for_news(session: Session, bell: Bell, *, timeout: timedelta) -> 
     ((due,),) = await session.readers.fetch(sql.NEXT_DUE, after)
     async with anyio.create_task_group() as group:
         group.start_soon(_look, session, bell)
-        await bell.wait(timeout=timeout, due=None if due is None else moment(due))
+        await bell.wait(timeout=timeout, due=None if due is None else moment(min(due, _LAST)))
         group.cancel_scope.cancel()
 
 
