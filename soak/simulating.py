@@ -7,12 +7,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from astro.testing import SimulationReport, simulate
 from soak.telling import SoakError, amount, say
-from tests.simulation.scenarios import PARTS, jobs
+from tests.simulation.scenarios import ATTEMPTS, BUDGETS, PARTS, jobs
 
 __all__ = ["soak"]
 
 SEEDS = 20_000
-_FIRST = 1_000  # seeds before it belong to the daily tests
+_FIRST = 2_000  # seeds before it belong to the daily tests
 _CHUNK = 25
 
 
@@ -48,7 +48,7 @@ def _simulated(seeds: range) -> tuple[SimulationReport, list[str]]:
     wrong: list[str] = []
     for seed in seeds:
         try:
-            report = simulate(*PARTS, jobs=jobs, seeds=[seed])
+            report = simulate(*PARTS, jobs=jobs, seeds=[seed], budgets=BUDGETS, attempts=ATTEMPTS)
         except Exception as error:  # a process pool cannot pass on what it cannot pickle
             wrong.append(f"seeds=[{seed}]: {type(error).__name__}: {error}")
             total.seeds += 1

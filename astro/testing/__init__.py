@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from astro.testing.blocking import forbid_blocking
     from astro.testing.callers import Stage
     from astro.testing.cancelling import CancelMatrixError, CancelReport, cancel_matrix
     from astro.testing.clock import VirtualClock, VirtualIds
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from astro.testing.inline_sqlite import InlineSqliteStore
     from astro.testing.invariants import INVARIANTS
     from astro.testing.jobs import Job
+    from astro.testing.leaks import Leak, LeaksError, Probe, find_leaks
     from astro.testing.loop import LoopClock, Simulated, run_deterministically
     from astro.testing.mishaps import MISHAPS
+    from astro.testing.network import NetworkForbiddenError, forbid_network
     from astro.testing.scripted_agent import After, Always, ScriptedAgent, UnscriptedError
     from astro.testing.scripted_model import (
         FaultyReply,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     )
     from astro.testing.simulation import SimulationError, SimulationReport, simulate
     from astro.testing.stalls import DeadlockError, StepLimitError, ThreadsError
+    from astro.testing.watchdog import LoopWatch, watch_loop
     from astro.testing.watched_store import ANSWER_INVARIANTS
 
 __all__ = [
@@ -53,8 +57,13 @@ __all__ = [
     "FaultyStore",
     "InlineSqliteStore",
     "Job",
+    "Leak",
+    "LeaksError",
     "LoopClock",
+    "LoopWatch",
     "ModelReply",
+    "NetworkForbiddenError",
+    "Probe",
     "RateLimitedError",
     "ScriptedAgent",
     "ScriptedModel",
@@ -71,13 +80,18 @@ __all__ = [
     "chance_of_faults",
     "crash_matrix",
     "fail_nth",
+    "find_leaks",
+    "forbid_blocking",
+    "forbid_network",
     "note_effect",
     "run_deterministically",
     "simulate",
     "watch_effects",
+    "watch_loop",
 ]
 
 _HOMES = {
+    "blocking": ("forbid_blocking",),
     "callers": ("Stage",),
     "cancelling": ("CancelMatrixError", "CancelReport", "cancel_matrix"),
     "clock": ("VirtualClock", "VirtualIds"),
@@ -90,12 +104,15 @@ _HOMES = {
     "inline_sqlite": ("InlineSqliteStore",),
     "invariants": ("INVARIANTS",),
     "jobs": ("Job",),
+    "leaks": ("Leak", "LeaksError", "Probe", "find_leaks"),
     "loop": ("LoopClock", "Simulated", "run_deterministically"),
     "mishaps": ("MISHAPS",),
+    "network": ("NetworkForbiddenError", "forbid_network"),
     "scripted_agent": ("After", "Always", "ScriptedAgent", "UnscriptedError"),
     "scripted_model": ("FaultyReply", "ModelReply", "RateLimitedError", "ScriptedModel"),
     "simulation": ("SimulationError", "SimulationReport", "simulate"),
     "stalls": ("DeadlockError", "StepLimitError", "ThreadsError"),
+    "watchdog": ("LoopWatch", "watch_loop"),
     "watched_store": ("ANSWER_INVARIANTS",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
