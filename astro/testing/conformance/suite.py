@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import anyio
 import pytest
 
-__all__ = ["Suite", "entered"]
+__all__ = ["Suite", "difference", "entered"]
 
 
 @pytest.mark.anyio
@@ -66,6 +66,19 @@ class Suite:
                 if await happened():
                     return
                 await anyio.sleep(0.005)  # what happens may happen in another process
+
+
+def difference(found: bytes, expected: bytes) -> str:
+    """Say where two contents part; nothing if they are the same.
+
+    For contents of some length: pytest compares them whole, for minutes, where it shortens nothing.
+    """
+    if found == expected:
+        return ""
+    pairs = enumerate(zip(found, expected, strict=False))
+    first = next((at for at, (one, other) in pairs if one != other), min(len(found), len(expected)))
+    near = slice(first, first + 16)
+    return f"at byte {first} of {len(found)}: {found[near]!r} and not {expected[near]!r}"
 
 
 @asynccontextmanager
