@@ -8,7 +8,8 @@ nothing can bring about is reported, not waited for.
 from __future__ import annotations
 
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar, TypeVarTuple
 
@@ -16,6 +17,7 @@ import anyio
 import attrs
 
 from astro.engine.supervisor import in_event_loop
+from astro.testing.garbage import only_new_garbage
 from astro.testing.schedules import FifoSchedule, SeededSchedule
 from astro.testing.virtual_loop import VirtualLoop
 
@@ -114,16 +116,27 @@ def run_deterministically(
         threads=threads,
         on_step=on_step,
     )
+    with _orderly_garbage():
+        try:
+            value = loop.run_until_complete(loop.create_task(main(), name="main"))
+            return Simulated(
+                value=value, steps=loop.steps, trace=loop.trace.hexdigest(), elapsed=loop.time()
+            )
+        finally:
+            loop.wind_up()
+
+
+@contextmanager
+def _orderly_garbage() -> Iterator[None]:
+    """Let the loop alone collect garbage, and only what the simulation has made.
+
+    The finalizers of what ran before it would be steps of the simulation, once and never again.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
-        value = loop.run_until_complete(loop.create_task(main(), name="main"))
-        return Simulated(
-            value=value, steps=loop.steps, trace=loop.trace.hexdigest(), elapsed=loop.time()
-        )
+        with only_new_garbage():
+            yield
     finally:
-        try:
-            loop.wind_up()
-        finally:
-            if collecting:
-                gc.enable()
+        if collecting:
+            gc.enable()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -98,6 +100,31 @@ def test_who_wakes_those_in_a_set_does_not_decide_who_is_first(seed: int) -> Non
         return order
 
     assert len({tuple(run_deterministically(main, seed=seed).value) for _ in range(5)}) == 1
+
+
+class Heirless:
+    """Garbage, in a circle, that wants to do something when it is found."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+    def __del__(self) -> None:
+        with suppress(RuntimeError):  # no event loop runs: nobody is disturbed
+            asyncio.get_running_loop().call_soon(str)
+
+
+def test_what_was_left_before_it_takes_no_part() -> None:
+    async def long() -> None:
+        for _ in range(6_000):  # the loop collects garbage on the way
+            await anyio.lowlevel.checkpoint()
+
+    undisturbed = run_deterministically(long, seed=1)
+    gc.disable()
+    try:
+        Heirless()
+        assert run_deterministically(long, seed=1) == undisturbed
+    finally:
+        gc.enable()
 
 
 @seeded
