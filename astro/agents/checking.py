@@ -154,7 +154,10 @@ class AnalysisAgent(BoxAgent):
         command = ["ruff", "check", "--no-cache", "--exit-zero", "--output-format=json", "--"]
         done = await self.run(ctx, [*command, *paths], keep=False)
         if not done.ok:
-            raise ToolError(f"ruff failed: {done.error_text.strip()[:500]}", remedy="")
+            raise ToolError(
+                f"ruff failed: {done.error_text.strip()[:500]}",
+                remedy="Look at the paths, and at the settings of ruff in the workspace.",
+            )
         return [_finding(one) for one in _list(done.stdout)]
 
     @performs(run_linter)
@@ -171,7 +174,10 @@ def _report(told: bytes, result: CommandResult) -> TestReport:
             for name, one in dict(said).items()
         )
     except (msgspec.DecodeError, TypeError, ValueError, LookupError) as error:
-        raise ToolError(f"The report of the tests makes no sense: {error}.", remedy="") from error
+        raise ToolError(
+            f"The report of the tests makes no sense: {error}.",
+            remedy="Something that the tests ran has written over it.",
+        ) from error
     counts = {kind: sum(c.outcome == kind for c in cases) for kind in _KINDS}
     return TestReport(
         passed=counts["passed"],
@@ -190,7 +196,9 @@ def _list(told: bytes) -> list[Any]:
     try:
         found = json.loads(told)
     except ValueError as error:
-        raise ToolError("What ruff says makes no sense.", remedy="") from error
+        raise ToolError(
+            "What ruff says is no JSON.", remedy="Look which `ruff` the image and PATH hold."
+        ) from error
     return found if isinstance(found, list) else []
 
 

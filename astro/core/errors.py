@@ -248,7 +248,10 @@ class RunCancelledError(AstroError, RuntimeError):
     def __init__(self, run: str, reason: str) -> None:
         self.run = run
         self.reason = reason
-        super().__init__(f"Run {run} was cancelled: {reason}", remedy="")
+        super().__init__(
+            f"Run {run} was cancelled: {reason}",
+            remedy=f"What it had done can be used again: astro fork {run} --store STORE",
+        )
 
 
 class RunFinishedError(AstroError, RuntimeError):
@@ -368,7 +371,7 @@ class RunNotFoundError(StoreError, LookupError):
 
     def __init__(self, run: str) -> None:
         self.run = run
-        super().__init__(f"There is no run {run!r}.", remedy="List the runs: astro ps")
+        super().__init__(f"There is no run {run!r:.80}.", remedy="List the runs: astro ps")
 
 
 class KeyConflictError(StoreError, ValueError):

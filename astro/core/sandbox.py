@@ -184,7 +184,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
         files: Content by path, with whether it is executable.
         links: Targets of symbolic links, by path.
         folders: Empty folders that are new.
-        gone: Paths that are there no longer.
+        gone: Paths that are there no longer, or are something else now.
         whole: Whether this is everything; false when the folder exceeds its cap.
     """
 

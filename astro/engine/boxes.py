@@ -258,7 +258,10 @@ class Boxes:
                 return self._written.files[path][0]
             if path in self._files:
                 return await self._fetch(self._files[path].blob)
-        raise SandboxError(f"{path} cannot be read: there is none.", remedy="")
+        raise SandboxError(
+            f"{path} cannot be read: there is no such file in the work folder.",
+            remedy="List its files: await ctx.sandbox.files()",
+        )
 
     async def listing(self) -> Sequence[FileInfo]:
         """Return the regular files of the work folder; opens the box to look."""

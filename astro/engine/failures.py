@@ -77,11 +77,12 @@ def _name(kind: type[BaseException]) -> str:
 
 
 def _where(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
+    # Extracting the traceback would read the source of every file in it, on the event loop.
+    frames = list(traceback.walk_tb(error.__traceback__))
     if not frames:
         return ""
-    last = frames[-1]
-    return f"{last.filename.replace(chr(92), '/').rpartition('/')[2]}:{last.lineno}"
+    last, line = frames[-1]
+    return f"{last.f_code.co_filename.replace(chr(92), '/').rpartition('/')[2]}:{line}"
 
 
 def _printable(text: str) -> str:

@@ -183,7 +183,10 @@ class OwnedRun:
                 await apart(self._perform, self.close)
             except StrayError as error:
                 self.require_open()
-                wrong = AstroError(f"{self.root} spoiled its task: {error}.", remedy="")
+                wrong = AstroError(
+                    f"{self.root} spoiled its task: {error}.",
+                    remedy="Close each scope and task group in the block that opened it.",
+                )
                 self.failure = failure_of(wrong, attempts=1, retryable=False)
                 self._last = anyio.CancelScope()
                 await self._end()

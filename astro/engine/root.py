@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 
 from astro.core.errors import CodecError, TaskTimeoutError
 from astro.core.records import as_bytes
@@ -46,9 +47,14 @@ async def perform_root(run: OwnedRun) -> None:
     run.rest.ends[run.root] = end
     left = seconds_until(end, run.parts.clock.now(), since=run.created.at)
     with anyio.move_on_after(left) as scope:
+        # A body that awaits nothing would not notice that it is too late to begin.
+        await anyio.lowlevel.checkpoint_if_cancelled()
         await _perform(run, request)
     if scope.cancelled_caught:
-        late = TaskTimeoutError("The run's deadline has passed.", remedy="")
+        late = TaskTimeoutError(
+            "The run's deadline has passed.",
+            remedy="Give it a later deadline, or a budget of more time.",
+        )
         run.failure = failure_of(late, attempts=1, retryable=False)
         run.closing = True
 

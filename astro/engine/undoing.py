@@ -96,7 +96,12 @@ async def _undo_task(run: OwnedRun, memory: CallState) -> Task[..., Any]:
             raw = await run.reach(run.parts.store.fetch(run.tenant, blob))
         result = task.signature.returns.decode(raw or b"null")
 
+    # What the call left out had the task's defaults, whatever those of the undo are.
+    given = {**task.signature.defaults, **bound.kwargs}
+    for name in task.signature.names[: len(bound.args)]:
+        given.pop(name, None)
+
     async def body(ctx: Any) -> None:
-        await fn(ctx, result, *bound.args, **bound.kwargs)
+        await fn(ctx, result, *bound.args, **given)
 
     return Task(fn=body, name=task.name)

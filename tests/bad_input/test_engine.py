@@ -257,7 +257,6 @@ HOPELESS = [
         (PAST, greet),
         TaskTimeoutError,
         "The run's deadline has passed",
-        defect="the body runs although the deadline has passed before its start",
     ),
     Case("no-calls", ({"budget": Budget(calls=0)}, greet), BudgetExceededError, "0 calls is used"),
 ]

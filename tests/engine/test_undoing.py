@@ -129,6 +129,30 @@ def stuck(bank: Bank, hold: Hold) -> tuple[Task[..., Any], ...]:
     return ordering(charge, ["no"])[0], charge
 
 
+async def test_an_undo_gets_the_defaults_of_what_the_call_left_out(engine_of: OpenEngine) -> None:
+    undone: list[tuple[Any, ...]] = []
+
+    async def give_back(
+        ctx: Context, result: int | None, first: int, /, second: int, *, third: int = 9
+    ) -> None:
+        undone.append((result, first, second, third))
+
+    @task(undo=give_back)
+    async def take(ctx: Context, first: int = 1, /, second: int = 2, *, third: int = 3) -> int:
+        return first + second + third
+
+    @task
+    async def failing(ctx: Context) -> None:
+        await ctx.call(take)
+        await ctx.call(take, 5, third=7)
+        raise ValueError("no")
+
+    async with engine_of(failing, take) as engine:
+        with pytest.raises(RunFailedError):
+            await engine.run(failing)
+    assert undone == [(14, 5, 2, 7), (6, 1, 2, 3)]
+
+
 async def test_a_run_taken_over_while_it_undoes_goes_on_and_fails(engine_of: OpenEngine) -> None:
     bank, hold = Bank(), Hold()
     order, charge = stuck(bank, hold)
