@@ -49,8 +49,9 @@ mutants:
 	else .venv-mutants/bin/python -m pip install --quiet --group mutation; fi
 	.venv-mutants/bin/python scripts/mutation-test
 
+# As many processes as there are cores; a file of tests stays in one.
 test: $(READY)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term:skip-covered
 
 check: format-check lint types docs test
 

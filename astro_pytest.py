@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from astro.testing.watchdog import LoopWatch
 
 MARKERS = (
-    "astro_leaks(on=True, allow=()): fail if the test leaves tasks, threads, files or processes "
-    "behind; `allow` names kinds that it may leave",
+    "astro_leaks(on=True, allow=(), reason=''): fail if the test leaves tasks, threads, files, "
+    "processes, containers or unheard errors behind; `allow` names kinds that it may leave",
     "astro_blocking(on=True): raise where the test blocks the event loop",
 )
 _FINDER = pytest.StashKey["LeakFinder"]()

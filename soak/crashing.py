@@ -32,18 +32,19 @@ _BY_OTHERS = {"cancel", "fork", "pause"}  # where somebody has to do more than a
 
 def soak(share: float) -> None:
     names = [name for name in parts.HISTORIES if name not in _BY_OTHERS]
-    work: list[tuple[Callable[..., tuple[int, int, list[str]]], Any]] = [
+    work: list[tuple[Callable[..., tuple[int, int, int, list[str]]], Any]] = [
         (_history, (name, memory)) for name in names for memory in (True, False)
     ]
     work += [(_tree, (seed, True)) for seed in range(amount(TREES, share))]
-    total = {"scenarios": 0, "commits": 0, "crashes": 0}
+    total = {"scenarios": 0, "commits": 0, "crashes": 0, "pairs of them": 0}
     wrong: list[str] = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for done in as_completed([pool.submit(one, *args, share) for one, args in work]):
-            commits, crashes, problems = done.result()
+            commits, crashes, pairs, problems = done.result()
             total["scenarios"] += 1
             total["commits"] += commits
             total["crashes"] += crashes
+            total["pairs of them"] += pairs
             wrong += problems
     told = ", ".join(f"{count} {name}" for name, count in total.items())
     say(f"crashing: {told}, {len(wrong)} went wrong")
@@ -51,13 +52,13 @@ def soak(share: float) -> None:
         raise SoakError("\n".join(wrong[:20]))
 
 
-def _history(name: str, memory: bool, share: float) -> tuple[int, int, list[str]]:
+def _history(name: str, memory: bool, share: float) -> tuple[int, int, int, list[str]]:
     task, args, _ = parts.HISTORIES[name]
     found = [part for part in parts.PARTS if part is not task]
     return anyio.run(_crashed, name, task, args, found, memory, amount(TWICE, share))
 
 
-def _tree(seed: int, memory: bool, share: float) -> tuple[int, int, list[str]]:
+def _tree(seed: int, memory: bool, share: float) -> tuple[int, int, int, list[str]]:
     (job,) = scenarios.trees(random.Random(seed), 1)
     found = [part for part in scenarios.PARTS if part is not job.task]
     name = f"tree {seed}"
@@ -66,8 +67,8 @@ def _tree(seed: int, memory: bool, share: float) -> tuple[int, int, list[str]]:
 
 async def _crashed(
     name: str, task: Any, args: tuple[Any, ...], found: list[Any], memory: bool, twice: int
-) -> tuple[int, int, list[str]]:
-    """Return how many commits and crashes there were, and what was wrong."""
+) -> tuple[int, int, int, list[str]]:
+    """Return how many commits, crashes and pairs of crashes there were, and what was wrong."""
     with tempfile.TemporaryDirectory(prefix="astro-soak-") as folder:
         numbers = itertools.count()
 
@@ -82,5 +83,5 @@ async def _crashed(
             )
         except Exception as error:  # a process pool cannot pass on what it cannot pickle
             where = "in memory" if memory else "on a file"
-            return 0, 0, [f"{name}, {where}: {type(error).__name__}: {error}"]
-        return report.commits, report.crashes, []
+            return 0, 0, 0, [f"{name}, {where}: {type(error).__name__}: {error}"]
+        return report.commits, report.crashes, report.pairs, []

@@ -24,7 +24,8 @@ def soak(share: float) -> None:
         capture_output=True,
         text=True,
     )
-    figures = [line for line in done.stdout.splitlines() if "images" in line or "skipped" in line]
+    kinds = ("images", "kills", "faults ", "skipped")
+    figures = [line for line in done.stdout.splitlines() if any(map(line.__contains__, kinds))]
     for line in figures:
         say(f"power: {times} times as many: {line}")
     if done.returncode:

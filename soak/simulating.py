@@ -50,7 +50,8 @@ def _simulated(seeds: range) -> tuple[SimulationReport, list[str]]:
         try:
             report = simulate(*PARTS, jobs=jobs, seeds=[seed], budgets=BUDGETS, attempts=ATTEMPTS)
         except Exception as error:  # a process pool cannot pass on what it cannot pickle
-            wrong.append(f"seeds=[{seed}]: {type(error).__name__}: {error}")
+            again = f"ASTRO_SEED={seed} pytest tests/simulation -k one_seed_in_memory"
+            wrong.append(f"{again}: {type(error).__name__}: {error}")
             total.seeds += 1
             continue
         for name in ("seeds", "runs", "commits", "crashes", "faults", "virtual"):

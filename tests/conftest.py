@@ -1,4 +1,4 @@
-"""What all tests share: the event loops they run on."""
+"""What all tests share: the event loops they run on, and that these are not blocked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,33 @@ from typing import Any
 
 import coverage
 import pytest
+
+from tests.telling import (
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+    tell,
+)
+
+__all__ = [
+    "anyio_backend",
+    "pytest_collection_modifyitems",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+    "tell",
+    "untraced",
+]
+
+# A command line may wait for its own files, and so do simulations and those who load workflows.
+NEVER_BLOCKED = ("engine", "hostile_agents", "semantics", "stores")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Guard the event loops of engines and stores; those of trio cannot be."""
+    for item in items:
+        if item.path.parent.name in NEVER_BLOCKED and "trio" not in item.name:
+            item.add_marker(pytest.mark.astro_blocking)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -58,10 +59,15 @@ async def _check(place: Place) -> SandboxReport:
 
 @sandbox.command()
 @_NAMED
-@click.option("--file", type=click.Path(path_type=Path, exists=True), help="Another Dockerfile.")
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Another Dockerfile.",
+)
 def build(image: str, file: Path | None) -> int:
     """Build the image of boxes from ASTRO's Dockerfile; takes a network."""
-    _tell(build_image(Daemon(), image, file))
+    with closing(Daemon()) as daemon:
+        _tell(build_image(daemon, image, file))
     write([f"Built {image}."])
     return Code.OK
 
@@ -70,7 +76,8 @@ def build(image: str, file: Path | None) -> int:
 @click.argument("image")
 def pull(image: str) -> int:
     """Pull IMAGE from its registry; boxes never do that by themselves."""
-    _tell(pull_image(Daemon(), image))
+    with closing(Daemon()) as daemon:
+        _tell(pull_image(daemon, image))
     write([f"Pulled {image}."])
     return Code.OK
 

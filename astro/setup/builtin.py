@@ -112,6 +112,7 @@ class DockerConfig:
         idle: After how long without use none are kept ready.
         boxes: How many may be open at the same moment.
         url: Where Docker listens; without it, DOCKER_HOST or the usual socket.
+        patience: How long to wait for Docker.
     """
 
     image: str = "astro-sandbox"
@@ -121,6 +122,7 @@ class DockerConfig:
     idle: timedelta = attrs.field(default=timedelta(minutes=5), validator=ge(_ZERO))
     boxes: int = attrs.field(default=16, validator=[ge(1), le(1000)])
     url: str | None = None
+    patience: timedelta = attrs.field(default=timedelta(seconds=30), validator=gt(_ZERO))
 
 
 def _docker(config: DockerConfig) -> Sandbox:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from astro.testing.clock import VirtualClock, VirtualIds
     from astro.testing.crashing import CrashMatrixError, CrashReport, crash_matrix
     from astro.testing.effects import note_effect, watch_effects
-    from astro.testing.ends import END_INVARIANTS
+    from astro.testing.ends import END_INVARIANTS, OUTSIDE_INVARIANTS
     from astro.testing.fake_context import FakeContext
     from astro.testing.fake_sandbox import FakeSandbox
     from astro.testing.faulty_store import Fault, FaultyStore, chance_of_faults, fail_nth
@@ -43,6 +43,7 @@ __all__ = [
     "END_INVARIANTS",
     "INVARIANTS",
     "MISHAPS",
+    "OUTSIDE_INVARIANTS",
     "After",
     "Always",
     "CancelMatrixError",
@@ -97,7 +98,7 @@ _HOMES = {
     "clock": ("VirtualClock", "VirtualIds"),
     "crashing": ("CrashMatrixError", "CrashReport", "crash_matrix"),
     "effects": ("note_effect", "watch_effects"),
-    "ends": ("END_INVARIANTS",),
+    "ends": ("END_INVARIANTS", "OUTSIDE_INVARIANTS"),
     "fake_context": ("FakeContext",),
     "fake_sandbox": ("FakeSandbox",),
     "faulty_store": ("Fault", "FaultyStore", "chance_of_faults", "fail_nth"),

@@ -2,7 +2,7 @@
 
 blockbuster (the extra `testing`) guards `time.sleep`, `sqlite3`, files, sockets, locks and pipes of
 processes in any thread in which asyncio runs a loop. What computes for long is no call that could
-be guarded: see `watchdog`.
+be guarded: see `watchdog`. What the kernel answers from memory is left alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -26,7 +27,13 @@ __all__ = ["forbid_blocking"]
 _STANDARD = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
 _PACKAGES = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 _RUNNERS = ("anyio", "blockbuster", "hypothesis", "pytest_asyncio")  # of async tests
-_IMPORT = "<frozen importlib._bootstrap>"
+_IN_MEMORY = ("os.getcwd", "os.path.abspath")
+_EXEMPT = (
+    "<frozen importlib._bootstrap>",  # happens once
+    "logging/__init__.py",  # goes where who runs the program wants it to go
+    "astro/testing/leaks.py",  # reads /proc, which is in memory
+)
+_WATCHED = "astro/stores/sqlite/transactions.py"  # asks after a file that it has open
 _TURN = "asyncio/events.py"  # a callback of the loop; what is beyond runs the loop itself
 
 
@@ -34,13 +41,15 @@ _TURN = "asyncio/events.py"  # a callback of the loop; what is beyond runs the l
 def forbid_blocking(*, apart_from: Callable[[str], bool] = lambda path: False) -> Iterator[None]:
     """Raise `blockbuster.BlockingError` at each call that blocks a running event loop.
 
-    Imports may block: they happen once.
+    Imports may block, since they happen once, and so may the handlers of logging.
 
     Args:
         apart_from: Tells of a file whether it is part of the tests. What tests do themselves,
             without any other code but the standard library between them and the call, may block.
     """
     guard = blockbuster.BlockBuster()
+    for name in _IN_MEMORY:
+        guard.functions.pop(name, None)
     for function in guard.functions.values():
         function.can_block_predicate = _either(function.can_block_predicate, apart_from)
     guard.activate()
@@ -60,13 +69,15 @@ def _either(allowed: Callable[..., bool], apart_from: Callable[[str], bool]) -> 
 
 
 def _may_block(frame: FrameType | None, apart_from: Callable[[str], bool]) -> bool:
-    """Return whether somebody imports here, or nobody but a test is at work."""
+    """Return whether what is done here may block anyhow, or nobody but a test is at work."""
+    if _caller(frame).endswith(_WATCHED):
+        return True
     tests = others = False
     while frame is not None:
-        path = frame.f_code.co_filename.replace("\\", "/")
-        if path == _IMPORT:
+        path = frame.f_code.co_filename
+        if _ends_with(path, _EXEMPT):
             return True
-        if path.endswith(_TURN):
+        if _ends_with(path, (_TURN,)):
             break
         if apart_from(path):
             tests = True
@@ -76,8 +87,21 @@ def _may_block(frame: FrameType | None, apart_from: Callable[[str], bool]) -> bo
     return tests and not others
 
 
+def _caller(frame: FrameType | None) -> str:
+    """Return the file from which blockbuster's wrapper was called."""
+    caller = frame.f_back if frame is not None else None
+    return caller.f_code.co_filename.replace("\\", "/") if caller is not None else ""
+
+
+@cache
+def _ends_with(path: str, ends: tuple[str, ...]) -> bool:
+    return path.replace("\\", "/").endswith(ends)
+
+
+@cache
 def _is_neutral(path: str) -> bool:
     """Return whether a file belongs to Python, or to what runs async tests."""
+    path = path.replace("\\", "/")
     for folder in _PACKAGES:
         if path.startswith(folder):
             return path.removeprefix(folder).split("/")[1] in _RUNNERS

@@ -30,7 +30,8 @@ class CrashReport:
 
     Attributes:
         commits: Commits of the workflow, when nothing crashes.
-        crashes: How often it was killed.
+        crashes: How often an engine was killed.
+        pairs: How often the engine that went on was killed as well.
         calls: Identities of the calls it asked for.
         deterministic: Whether two runs without a crash did the same, so that those with a crash
             were held to it; else only what each run had committed was.
@@ -38,6 +39,7 @@ class CrashReport:
 
     commits: int
     crashes: int
+    pairs: int
     calls: frozenset[str]
     deterministic: bool
 
@@ -79,7 +81,8 @@ async def crash_matrix(
             are started as runs of their own.
         answers: To the questions of the workflow, by question.
         stores: Makes an empty store that tells the time of a clock; in memory if left out.
-        twice: How many crashes are followed by one more during the resumption.
+        twice: How many crashes are followed by one more during the resumption; fewer if the
+            workflow has not as many pairs of commits.
         processes: Whether each engine that dies is a process, killed with SIGKILL, on a SQLite
             store. Slower, and nothing of the engine's own is trusted to be cut off.
         sandbox: For tasks that use one; not in processes. Open it around this to keep it warm.
@@ -88,15 +91,8 @@ async def crash_matrix(
         CrashMatrixError: Something was lost, repeated or changed; or code that is not in a step
             or a task of its own has effects that a crash would repeat.
     """
-    trial = Trial(
-        task,
-        args,
-        kwargs,
-        parts=parts,
-        answers=answers or {},
-        stores=stores or _memory,
-        sandbox=sandbox,
-    )
+    known: dict[str, Any] = {"parts": parts, "answers": answers or {}, "sandbox": sandbox}
+    trial = Trial(task, args, kwargs, stores=stores or _memory, **known)
     with watch_effects() as effects:
         first = await trial.run()
     problems = [*first.outcome.faults, *misplaced(effects, first.records)]
@@ -104,41 +100,72 @@ async def crash_matrix(
         raise CrashMatrixError(task.name, problems)
     second = await trial.run()
     deterministic = not differences(first.outcome, second.outcome)
-    expected = first.outcome if deterministic else None
-    plans = _plans(first.commits, twice)
-    for plan in plans:
-        problems += await _crash(trial, plan, expected, processes=processes)
-    if problems:
-        raise CrashMatrixError(task.name, list(dict.fromkeys(problems)))
+    matrix = _Matrix(trial, first.outcome if deterministic else None, processes=processes)
+    await matrix.crash(_everywhere(first.commits))
+    await matrix.crash(matrix.pairs(twice))
+    if matrix.problems:
+        raise CrashMatrixError(task.name, list(dict.fromkeys(matrix.problems)))
     return CrashReport(
         commits=first.commits,
-        crashes=sum(map(len, plans)),
+        crashes=matrix.crashes,
+        pairs=matrix.both,
         calls=frozenset(first.outcome.calls),
         deterministic=deterministic,
     )
 
 
-def _plans(commits: int, twice: int) -> list[tuple[Point, ...]]:
-    """Return where engines die: at each commit once, and at some pairs of commits."""
-    plans: list[tuple[Point, ...]] = [
-        (Point(at, applied),) for at in range(1, commits + 1) for applied in _BOTH
-    ]
-    chance = random.Random(0)
-    for _ in range(twice):
-        pair = [Point(chance.randint(1, commits), chance.random() < 0.5) for _ in "12"]
-        plans.append((pair[0], pair[1]))
-    return plans
+class _Matrix:
+    """Crashes a trial, as often as there are points, or until enough has gone wrong.
+
+    Attributes:
+        problems: What is wrong, a line each.
+        crashes: How many engines have died.
+        both: How often two did, one after the other.
+    """
+
+    def __init__(self, trial: Trial, expected: Outcome | None, *, processes: bool) -> None:
+        self._run = trial.run_killed if processes else trial.run
+        self._expected = expected
+        self._left: list[tuple[Point, int]] = []  # commits of the engine that went on
+        self._bad = 0
+        self.problems: list[str] = []
+        self.crashes = 0
+        self.both = 0
+
+    async def crash(self, plans: Sequence[tuple[Point, ...]]) -> None:
+        """Run the trial once per plan, and crash at each of its points in turn."""
+        for plan in plans:
+            if self._bad >= _ENOUGH:
+                return
+            done = await self._run(*plan)
+            self.crashes += done.crashes
+            self.both += done.crashes > 1
+            if len(plan) == 1:
+                self._left.append((plan[0], done.commits))
+            problems = [*done.outcome.faults]
+            if self._expected is not None:
+                problems += differences(self._expected, done.outcome)
+            self._bad += bool(problems)
+            where = " and ".join(map(str, plan))
+            self.problems += [f"{where}: {problem}" for problem in problems]
+
+    def pairs(self, wanted: int) -> list[tuple[Point, ...]]:
+        """Return pairs of points, the second among the commits that the first one leaves."""
+        every: list[tuple[Point, ...]] = [
+            (point, Point(at, applied))
+            for point, commits in self._left
+            for at in _numbers(commits)
+            for applied in _BOTH
+        ]
+        return random.Random(0).sample(every, min(wanted, len(every)))
 
 
-async def _crash(
-    trial: Trial, plan: tuple[Point, ...], expected: Outcome | None, *, processes: bool
-) -> list[str]:
-    """Crash at each of some points in turn; return what is wrong in the end."""
-    done = await (trial.run_killed if processes else trial.run)(*plan)
-    problems = [*done.outcome.faults]
-    if expected is not None:
-        problems += differences(expected, done.outcome)
-    return [f"{' and '.join(map(str, plan))}: {problem}" for problem in problems]
+def _everywhere(commits: int) -> list[tuple[Point, ...]]:
+    return [(Point(at, applied),) for at in _numbers(commits) for applied in _BOTH]
+
+
+def _numbers(commits: int) -> range:
+    return range(1, commits + 1)
 
 
 def _memory(clock: VirtualClock) -> MemoryStore:
@@ -147,3 +174,4 @@ def _memory(clock: VirtualClock) -> MemoryStore:
 
 _BOTH = (False, True)
 _SHOWN = 12
+_ENOUGH = 4  # plans that go wrong, after which no further ones are tried

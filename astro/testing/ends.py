@@ -6,7 +6,7 @@ Nobody is at work any more, so that everything can be compared with everything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from astro.testing.model import KnownRun
     from astro.testing.world import Submitted, World
 
-__all__ = ["END_INVARIANTS", "judge", "judge_loop"]
+__all__ = ["END_INVARIANTS", "OUTSIDE_INVARIANTS", "judge", "judge_loop", "judge_process"]
 
 _PAGE = 5_000
 _ROUNDING = 1e-9
@@ -155,7 +155,15 @@ END_INVARIANTS: Mapping[str, _Judgement] = MappingProxyType(
 )
 """What holds when nobody is at work any more, while the store is open; by name."""
 
-_NOTHING_LEFT = "nothing is left"
+OUTSIDE_INVARIANTS: Mapping[str, str] = MappingProxyType(
+    {
+        "code runs in a sandbox only": "no process is started, and no text is run as code",
+        "nothing is left": "no task lives on when all engines and the store are closed",
+    }
+)
+"""What holds of the whole history, whatever the store knows of it; by name."""
+
+_CONFINED, _NOTHING_LEFT = OUTSIDE_INVARIANTS
 
 
 async def judge(world: World) -> None:
@@ -171,3 +179,8 @@ def judge_loop(world: World) -> None:
     """Check that no task is left when all engines and the store are closed."""
     left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     world.watched.model.check(_NOTHING_LEFT, [f"task {name}" for name in left])
+
+
+def judge_process(world: World, broken_out: Iterable[str]) -> None:
+    """Check that nothing has left the process."""
+    world.watched.model.check(_CONFINED, broken_out)

@@ -2,7 +2,7 @@
 
 Each is a function of what was there before and what a commit adds; it yields what is wrong. It
 looks at what is new, so that a long run costs no more per commit than a short one. The names are
-those of the table in the documentation. What holds of what a store answers is in
+those of the table in `docs/explanation/tested.md`. What holds of what a store answers is in
 `watched_store`, what holds in the end in `ends`.
 """
 
@@ -17,9 +17,9 @@ from astro.core.errors import JournalCorruptError
 from astro.core.records import (
     AnsweredRecord,
     AttemptFailedRecord,
+    DivergedRecord,
     Entry,
     FailedRecord,
-    FinishedRecord,
     OwnedRecord,
     Record,
     ReservedRecord,
@@ -238,10 +238,11 @@ def a_takeover_settles_what_was_reserved(change: Change) -> Iterator[str]:
 
 
 def replay_gives_the_same(change: Change) -> Iterator[str]:
-    """The fold of what is kept is the one that the commits gave, one after the other."""
-    ended = [record for record in change.records if isinstance(record, FinishedRecord)]
-    if ended and change.after.finished != ended[-1]:
-        yield "the last record is not the end that was committed"
+    """Whoever takes a run over asks for the calls that were asked for before."""
+    for record in change.records:
+        if isinstance(record, DivergedRecord):
+            held = f", but for {', '.join(record.held)}" if record.held else ""
+            yield f"nobody asked again for {', '.join(record.missing)}{held}"
 
 
 INVARIANTS: Mapping[str, Invariant] = MappingProxyType(

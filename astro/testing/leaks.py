@@ -4,29 +4,29 @@
         anyio.run(main)
 
 Seen are asyncio's tasks, exceptions that nobody retrieved, threads, file descriptors, child
-processes, and whatever the probes of others look at. `leftovers` says how.
+processes, containers of boxes, and whatever the probes of others look at. `leftovers` says how.
 """
 
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Self
+from typing import Self
 
 import anyio
+import anyio.to_thread
 import attrs
 
-from astro.testing.leftovers import Children, Descriptors, Loops, Probe, Threads
-from astro.testing.replacing import replaced
+from astro.testing.garbage import only_new_garbage
+from astro.testing.leftovers import Children, Containers, Descriptors, Loops, Probe, Threads
+from astro.testing.unheard import Unheard
 
 __all__ = ["Leak", "LeakFinder", "LeaksError", "Probe", "find_leaks"]
 
 _LOOKS = 100  # until what is about to end counts as left
 _PAUSE = 0.01  # seconds between them
-_FROZEN = 5_000  # objects; some versions of Python begin with a few hundred
 _EXCEPTION = "exception"
 _SHOWN = 20
 
@@ -37,7 +37,7 @@ class Leak:
 
     Attributes:
         kind: What it is: `"task"`, `"thread"`, `"file descriptor"`, `"child process"`,
-            `"exception"`, or the kind of a probe.
+            `"container"`, `"exception"`, or the kind of a probe.
         what: Which one it is.
     """
 
@@ -70,7 +70,7 @@ def find_leaks(*probes: Probe, allow: Collection[str] = ()) -> LeakFinder:
     the tasks end that are about to.
 
     Args:
-        probes: What to look at beside tasks, threads, file descriptors and child processes.
+        probes: What to look at beside what is seen anyhow.
         allow: Kinds that may be left behind.
 
     Raises:
@@ -89,29 +89,33 @@ class LeakFinder:
     def __init__(self, probes: Sequence[Probe] = (), *, allow: Collection[str] = ()) -> None:
         self.leaks: Sequence[Leak] = ()
         self._loops = Loops()
+        self._unheard = Unheard()
+        self._containers = Containers()
         own: tuple[Probe, ...] = (
             self._loops,
             Threads(self._loops),
-            Descriptors(),
+            Descriptors(self._containers),
             Children(),
+            self._containers,
         )
         self._probes = own + tuple(probes)
         self._allow = frozenset(allow)
         self._before: set[tuple[str, Hashable]] = set()
-        self._unraisable: list[tuple[str, str]] = []
         self._following = ExitStack()
 
     def __enter__(self) -> Self:
-        self._following.enter_context(_only_new_garbage())
-        self._following.enter_context(self._loops.followed())
+        self._following.enter_context(only_new_garbage())
+        for noted in (self._loops, self._unheard, self._containers):
+            self._following.enter_context(noted.followed())
         self._before = set(self._present())
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             # What an error was raised through is alive as long as the error is.
-            for _ in self._looks() if error is None else ():
-                threading.Event().wait(_PAUSE)
+            for pause in self._looks() if error is None else ():
+                threading.Event().wait(pause)
+                self._containers.ask()
         finally:
             self._following.close()
         self._judge()
@@ -121,8 +125,10 @@ class LeakFinder:
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            for _ in self._looks() if error is None else ():
-                await anyio.sleep(_PAUSE)
+            for pause in self._looks() if error is None else ():
+                await anyio.sleep(pause)
+                if self._containers.due:
+                    await anyio.to_thread.run_sync(self._containers.ask)
         finally:
             self._following.close()
         self._judge()
@@ -135,19 +141,25 @@ class LeakFinder:
             yield
         finally:
             self._before |= self._present().keys() - before
+            self._containers.spare()
 
     def _judge(self) -> None:
         if self.leaks:
             raise LeaksError(self.leaks)
 
-    def _looks(self) -> Iterator[None]:
-        """Look again and again, until nothing is left behind or nobody ends any more."""
+    def _looks(self) -> Iterator[float]:
+        """Look again and again, until nothing is left behind or nobody ends any more.
+
+        Yields:
+            How many seconds to wait before the next look.
+        """
         self._collect()
+        yield 0.0
         for _ in range(_LOOKS):
             self.leaks = self._found()
             if all(leak.kind == _EXCEPTION for leak in self.leaks):
                 return  # nothing was left behind, or nothing that could still go away
-            yield
+            yield _PAUSE
         self._collect()
         self.leaks = self._found()
 
@@ -157,7 +169,9 @@ class LeakFinder:
             for (kind, key), what in self._present().items()
             if (kind, key) not in self._before
         ]
-        found += [Leak(*complaint) for complaint in self._loops.complaints + self._unraisable]
+        found += [
+            Leak(*complaint) for complaint in self._loops.complaints + self._unheard.complaints
+        ]
         return tuple(leak for leak in found if leak.kind not in self._allow)
 
     def _present(self) -> dict[tuple[str, Hashable], str]:
@@ -167,26 +181,5 @@ class LeakFinder:
 
     def _collect(self) -> None:
         """Let go of what nobody holds, and note what is complained of on the way."""
-        with replaced(sys, "unraisablehook", self._note):
+        with self._unheard.collecting():
             gc.collect()
-
-    def _note(self, unraisable: Any) -> None:
-        error = unraisable.exc_value or unraisable.exc_type
-        told = f"{error!r}, ignored in {unraisable.object!r}"
-        self._unraisable.append((_EXCEPTION, told))
-
-
-@contextmanager
-def _only_new_garbage() -> Iterator[None]:
-    """Let the garbage collector look at what is made from now on only.
-
-    So a test costs a millisecond instead of a hundred, and answers for no garbage but its own.
-    """
-    if gc.get_freeze_count() > _FROZEN:  # somebody does so already
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()

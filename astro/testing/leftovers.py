@@ -1,8 +1,8 @@
 """Leftovers: what a piece of code can leave behind, and where it is seen.
 
-Threads, file descriptors and child processes are looked at; tasks and exceptions that nobody
-retrieved are noted as event loops close and complain. What belongs to an event loop that is still
-open is the loop's, and none of the code's that ran on it.
+Threads, file descriptors, child processes and containers are looked at; tasks and exceptions that
+nobody retrieved are noted as event loops close and complain. What belongs to an event loop or a
+sandbox that is still open is the loop's or the sandbox's, and none of the code's that used it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakSet
 
+from astro.core.errors import SandboxError
+from astro.sandboxes.docker.daemon import Daemon
+from astro.sandboxes.docker.leftovers import owner
 from astro.testing.replacing import replaced
 from astro.testing.stalls import standing
 
-__all__ = ["Children", "Descriptors", "Loops", "Probe", "Threads"]
+__all__ = ["Children", "Containers", "Descriptors", "Loops", "Probe", "Threads"]
 
 _DESCRIPTORS = Path("/proc/self/fd")
 _TASKS = Path("/proc/self/task")
@@ -30,6 +33,7 @@ _TURNS = 3  # of a loop that closes: what has been cancelled already may still e
 _RUNNERS = ("TestRunner._run_tests_and_fixtures",)  # tasks of those who run tests: anyio's
 _POOLS = ("asyncio_", "AnyIO worker thread")  # threads that an event loop ends when it closes
 _TRACKER = "multiprocessing.resource_tracker"
+_SANDBOX = "astro-pool"  # threads that a sandbox of Docker has as long as it is open
 
 
 class Probe(Protocol):
@@ -188,20 +192,98 @@ class Threads:
         return not thread.daemon or thread.name.startswith("astro")
 
 
+class Containers:
+    """Looks at the containers of this process, if it had to do with Docker meanwhile.
+
+    What has an open sandbox that others have opened is the sandbox's: it makes containers
+    whenever it likes. Once that is closed, what is left of it shows.
+    """
+
+    kind = "container"
+
+    def __init__(self) -> None:
+        self._asked: set[Daemon] = set()
+        self._others: set[threading.Thread] = set()
+        self._found: dict[Hashable, str] = {}
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Note who makes containers, or has made some and is done."""
+        self.spare()
+        begin, close = Daemon.begin, Daemon.close
+
+        def begun(daemon: Daemon, *args: Any, **kwargs: Any) -> Any:
+            self._asked.add(daemon)
+            return begin(daemon, *args, **kwargs)
+
+        def closed(daemon: Daemon) -> None:
+            self._asked.add(daemon)
+            close(daemon)
+
+        with replaced(Daemon, "begin", begun), replaced(Daemon, "close", closed):
+            yield
+
+    def spare(self) -> None:
+        """Leave the sandboxes that are open now to those who have opened them."""
+        self._others = _of_sandboxes()
+
+    @property
+    def spared(self) -> bool:
+        """Whether a sandbox of others is open."""
+        return bool(self._others and self._others & _of_sandboxes())
+
+    @property
+    def due(self) -> bool:
+        """Whether Docker has to be asked."""
+        return bool(self._asked) and not self.spared
+
+    def ask(self) -> None:
+        """Ask Docker, if that is due; blocks."""
+        self._found = {}
+        for daemon in list(self._asked) if self.due else ():
+            try:
+                mine = [one for one in daemon.boxes() if one.owner == owner()]
+            except SandboxError:  # it is gone, and its containers with it
+                self._asked.discard(daemon)
+                continue
+            finally:
+                daemon.close()  # or its connections are left behind
+            self._found |= {
+                one.id: one.id[:12] + ("" if one.begun else " (never begun)") for one in mine
+            }
+
+    def look(self) -> Mapping[Hashable, str]:
+        """Return the containers that there were when Docker was last asked."""
+        return self._found
+
+
+def _of_sandboxes() -> set[threading.Thread]:
+    return {one for one in threading.enumerate() if one.name.startswith(_SANDBOX)}
+
+
 class Descriptors:
-    """Looks at file descriptors, where the system shows them in /proc."""
+    """Looks at file descriptors, where the system shows them in /proc.
+
+    Args:
+        containers: Tells whether a sandbox of others is open, which has its connections to Docker.
+    """
 
     kind = "file descriptor"
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
 
     def look(self) -> Mapping[Hashable, str]:
         """Return the file descriptors that are open now, with what they lead to."""
         found: dict[Hashable, str] = {}
+        spared = self._containers.spared
         for number in _listed(_DESCRIPTORS):
             # The one through which the folder is read is gone by now.
             with suppress(OSError):
                 target = os.readlink(_DESCRIPTORS / number)
-                if int(number) != _of_tracker():
-                    found[number, target] = f"{number} -> {target}{_peers(int(number), target)}"
+                told = f"{number} -> {target}{_peers(int(number), target)}"
+                if int(number) != _of_tracker() and not (spared and "docker" in told):
+                    found[number, target] = told
         return found
 
 

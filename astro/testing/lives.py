@@ -15,7 +15,7 @@ import anyio
 
 from astro.core.errors import AstroError, StoreError
 from astro.core.protocols import RunQuery, Sandbox
-from astro.core.records import Record
+from astro.core.records import Record, State
 from astro.core.task import Task
 from astro.decisions.replay import replay
 from astro.engine import posting
@@ -29,7 +29,7 @@ _TENANT = "default"
 _KEY = "trial"
 _FOR_EVER = timedelta(days=10_000)  # a lease; who dies leaves it to the store to notice
 _LOOK = 0.002  # seconds between looks whether nothing is at work
-_PATIENCE = 500  # looks without any progress, until a run counts as stuck
+_PATIENCE = 500  # looks without progress, until a run is stuck; bodies may sleep for a second
 
 
 async def live(
@@ -44,7 +44,7 @@ async def live(
     number: int,
     sandbox: Sandbox | None = None,
 ) -> str:
-    """Start a run, or go on with it; return its id.
+    """Start a run, or go on with it; return its id, which an engine may die too early to tell.
 
     Args:
         number: Of the engine; each has ids of its own, the same ones every time.
@@ -60,12 +60,18 @@ async def live(
         idle_for=_FOR_EVER,
         grace=timedelta(0),
     )
-    async with engine:
-        run = await engine.options(key=_KEY).start(task, *args, **kwargs)
-        pace = _Pace(engine, clock, answers)
-        while not await _over(run, store.died) and await pace.go_on():
-            pass
-        return run.id
+    try:
+        async with engine:
+            run = await engine.options(key=_KEY).start(task, *args, **kwargs)
+            pace = _Pace(engine, clock, answers)
+            while not await _over(run, store.died) and await pace.go_on():
+                pass
+            return run.id
+    except StoreError:
+        # An engine that goes on with a run may die of it before it is asked to.
+        if not store.died.is_set():
+            raise
+        return ""
 
 
 async def journals_of(store: Any) -> dict[str, Sequence[Record]]:
@@ -132,9 +138,10 @@ class _Pace:
         return self._still < _PATIENCE
 
     async def _unclaimed(self) -> bool:
-        """Return whether a run is about to be claimed."""
+        """Return whether a run is about to be claimed; nobody claims one that is parked."""
         unfinished = (await self._engine.runs(unfinished=True, limit=10_000)).items
-        return any(not self._engine.drives(one.id) for one in unfinished)
+        left = [one.id for one in unfinished if one.state is not State.PARKED]
+        return not all(map(self._engine.drives, left))
 
     async def _answer(self, journals: Mapping[str, Sequence[Record]]) -> bool:
         """Answer one question that has a known answer; return whether there was one."""

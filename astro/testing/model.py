@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import anyio
+import attrs
 import msgspec
 
 from astro.core.protocols import Commit, Lease, NewRun
@@ -57,18 +58,22 @@ class KnownRun:
         self.waits: dict[str, float] = {}
         self.places: defaultdict[str, set[str]] = defaultdict(set)
         self.once: set[str] = set()
-        self.last = 0.0  # when the commit before was accepted
+        self.last = 0.0  # when the commit before was sent
         self.note_places(records)
 
     @property
     def head(self) -> str:
         return self.entries[-1].hash
 
-    def apply(self, commit: Commit, records: Sequence[Record], now: float) -> None:
-        """Take what a commit has added into account; the fold has it already."""
-        # The records may have waited long for this commit, but not since before the last one.
+    def apply(self, commit: Commit, records: Sequence[Record], sent: float) -> None:
+        """Take what a commit has added into account; the fold has it already.
+
+        Args:
+            sent: When, in truth, it was on its way to the store.
+        """
+        # The records may have waited long for this commit, while the last one was on its way.
         self._note_waits(records, self.last)
-        self.last = now
+        self.last = sent
         self.state = commit.state
         self.entries.extend(commit.entries)
         if self.state.terminal:
@@ -97,6 +102,21 @@ class KnownRun:
                         self.places[told["node"]].add(call)
 
 
+@attrs.frozen
+class _Sent:
+    """A commit whose outcome nobody has heard yet.
+
+    Attributes:
+        newest: The newest token of its run.
+        at: When, by the loop's time.
+    """
+
+    lease: Lease
+    commit: Commit
+    newest: int
+    at: float
+
+
 class Model:
     """All runs of a store.
 
@@ -111,7 +131,7 @@ class Model:
         self._rules = rules
         self._known: dict[tuple[str, str], KnownRun] = {}
         self._meant: dict[tuple[str, str], NewRun] = {}
-        self._unheard: dict[str, tuple[Lease, Commit, int]] = {}  # by the hash of the last entry
+        self._unheard: dict[str, _Sent] = {}  # by the hash of the last entry
         self.accepted: list[tuple[str, str]] = []
         self.wrong: list[str] = []
         self.commits = 0
@@ -148,7 +168,8 @@ class Model:
 
     def about_to(self, lease: Lease, commit: Commit, newest: int) -> None:
         """Note that something is about to be committed."""
-        self._unheard[commit.entries[-1].hash] = lease, commit, newest
+        now = anyio.current_time()
+        self._unheard[commit.entries[-1].hash] = _Sent(lease, commit, newest, now)
         for new in commit.create:
             self.means(lease.tenant, new)
 
@@ -157,16 +178,16 @@ class Model:
         known = self.find(tenant, run)
         if known is None:
             return
-        path: list[tuple[Lease, Commit, int]] = []
+        path: list[_Sent] = []
         at = head
         while at != known.head:
             if at not in self._unheard:
                 self._is_astray(known, run, at, path)
                 break
             path.append(self._unheard.pop(at))
-            at = path[-1][0].head
-        for lease, commit, newest in reversed(path):
-            self._check(known, lease, commit, newest)
+            at = path[-1].lease.head
+        for one in reversed(path):
+            self._check(known, one)
 
     def _is_astray(self, known: KnownRun, run: str, at: str, path: Sequence[object]) -> None:
         """Say what is wrong if entries follow something else than the newest entry."""
@@ -178,7 +199,8 @@ class Model:
         elif not old:
             self.wrong.append(f"{_CHAIN}: run {run}: there are entries that nobody has committed")
 
-    def _check(self, known: KnownRun, lease: Lease, commit: Commit, newest: int) -> None:
+    def _check(self, known: KnownRun, one: _Sent) -> None:
+        lease, commit = one.lease, one.commit
         self.commits += 1
         records: list[Record] = decode_entries(commit.entries)
         before, held, head = _before(known, records), _held(known), known.head
@@ -189,14 +211,14 @@ class Model:
                 known.fold.apply(record)
         except Exception as error:
             self.wrong.append(f"run {lease.run}: its records do not follow each other: {error}")
-            known.apply(commit, (), anyio.current_time())
+            known.apply(commit, (), one.at)
             return
         known.note_places(records)
         change = Change(
             tenant=lease.tenant,
             run=lease.run,
             token=lease.token,
-            newest=newest,
+            newest=one.newest,
             before=before,
             again=again,
             held=held,
@@ -213,7 +235,7 @@ class Model:
         )
         for name, invariant in INVARIANTS.items():
             self.check(name, (f"run {lease.run}: {what}" for what in invariant(change)))
-        known.apply(commit, records, change.now)
+        known.apply(commit, records, one.at)
         for new in commit.create:
             self.find(lease.tenant, new.id)
 

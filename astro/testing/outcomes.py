@@ -76,14 +76,18 @@ def _told(call: CallState) -> str:
 
 
 def _stuck(states: Mapping[str, RunState]) -> str:
-    needs = [f"{what}: {name}" for state in states.values() for what, name in state.needs.items()]
+    missing = [
+        f"{what} {name!r}: pass parts=[...]"
+        for state in states.values()
+        for what, name in state.needs.items()
+    ]
     asked = [
-        call.asked.question
+        f"an answer: it asks {call.asked.question!r}: pass answers={{...}}"
         for state in states.values()
         for call in state.calls.values()
         if call.asked is not None and call.state.value == "asked"
     ]
-    waits = "; ".join([*needs, *(f"asks {question!r}: pass answers={{...}}" for question in asked)])
+    waits = "; ".join([*missing, *asked])
     return f"the run does not end: it waits for {waits or 'something that never happens'}"
 
 

@@ -8,6 +8,7 @@ be lost, and each must have the result that was expected.
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,8 @@ from astro.core.policy import Budget
 from astro.core.workflow import Workflow
 from astro.engine.local import LocalEngine
 from astro.stores.memory import MemoryStore
+from astro.testing import ends
+from astro.testing.addresses import command_for
 from astro.testing.confinement import confined
 from astro.testing.invariants import Rules
 from astro.testing.jobs import Job
@@ -56,22 +59,28 @@ class SimulationReport:
 
 
 class SimulationError(AssertionError):
-    """Raised when a history went wrong; says which seed repeats it.
+    """Raised when a history went wrong; says which seed repeats it, and by which command.
 
     Attributes:
         seed: Repeats it, with the same parts and jobs.
         problems: One text each.
         report: What was done so far, this seed included.
+        command: Repeats it too; empty if jobs or parts are not at the top of a module.
     """
 
-    def __init__(self, seed: int, problems: Sequence[str], report: SimulationReport) -> None:
+    def __init__(
+        self, seed: int, problems: Sequence[str], report: SimulationReport, command: str = ""
+    ) -> None:
         self.seed = seed
         self.report = report
         self.problems = list(problems)
+        self.command = command
         listed = "\n".join(f"  - {problem}" for problem in self.problems[:8])
-        super().__init__(
-            f"Seed {seed} went wrong; repeat it: simulate(..., seeds=[{seed}])\n{listed}"
+        again = command or (
+            f"simulate(..., seeds=[{seed}])\n"
+            "With parts and jobs at the top of a module there would be a command here."
         )
+        super().__init__(f"Seed {seed} went wrong; repeat it:\n{again}\n{listed}")
 
 
 def _in_memory(clock: Clock) -> MemoryStore:
@@ -107,33 +116,33 @@ def simulate(
         SimulationError: An invariant was broken, a run was lost, or a result is not the expected.
         RuntimeError: An event loop runs here already.
     """
-    plan = Plan(
-        engines=engines,
-        faults=faults,
-        mishaps=mishaps,
-        kinds=sorted(kinds),
-        budgets=dict(budgets or {}),
-    )
-    rules = Rules(
-        attempts=dict(attempts or {}),
-        workflows={part.name: part for part in parts if isinstance(part, Workflow)},
-    )
+    kinds, budgets, attempts = sorted(kinds), dict(budgets or {}), dict(attempts or {})
+    flows = {part.name: part for part in parts if isinstance(part, Workflow)}
+    plan = Plan(engines=engines, faults=faults, mishaps=mishaps, kinds=kinds, budgets=budgets)
+    rules = Rules(attempts=attempts, workflows=flows)
+    given = {"jobs": jobs, "store": store, "budgets": budgets, "attempts": attempts}
+    given |= {"engines": engines, "faults": faults, "mishaps": mishaps, "kinds": kinds}
     made = _made(parts)
     report = SimulationReport()
     for seed in seeds:
         chance, clock = random.Random(seed), LoopClock()
-        world = World(
-            made,
-            list(jobs(chance)),
-            plan,
-            chance=chance,
-            clock=clock,
-            watched=WatchedStore(store(clock), rules),
-        )
-        problems = _live(world, seed, report)
+        watched = WatchedStore(store(clock), rules)
+        world = World(made, list(jobs(chance)), plan, chance=chance, clock=clock, watched=watched)
+        problems, cause = _live(world, seed, report)
         if problems:
-            raise SimulationError(seed, problems, report)
+            raise SimulationError(seed, problems, report, _command(parts, given, seed)) from cause
     return report
+
+
+def _command(parts: Sequence[Any], given: Mapping[str, Any], seed: int) -> str:
+    """Return the command that repeats a seed; empty if there is none."""
+    usual: dict[str, Any] = {
+        name: parameter.default
+        for name, parameter in inspect.signature(simulate).parameters.items()
+    }
+    usual |= {"kinds": sorted(MISHAPS), "budgets": {}, "attempts": {}}
+    unusual = {name: one for name, one in given.items() if one != usual[name]}
+    return command_for(simulate, parts, {"seeds": [seed]} | unusual)
 
 
 def _made(parts: Sequence[Any]) -> list[Any]:
@@ -147,18 +156,31 @@ def _made(parts: Sequence[Any]) -> list[Any]:
     return [tasks[part.name] if isinstance(part, Workflow) else part for part in parts]
 
 
-def _live(world: World, seed: int, report: SimulationReport) -> list[str]:
-    """Let a world live, count what it did, and return what went wrong."""
+def _live(world: World, seed: int, report: SimulationReport) -> tuple[list[str], Exception | None]:
+    """Let a world live, count what it did, and return what went wrong, and what ended it."""
+    wrong = world.watched.wrong
+    ended: Exception | None = None
     with quiet("astro"), confined() as broken_out:
-        done = run_deterministically(world.run, seed=seed, steps=_STEPS, resolution=_RESOLUTION)
-    world.watched.model.check("code runs in a sandbox only", broken_out)
+        try:
+            done = run_deterministically(world.run, seed=seed, steps=_STEPS, resolution=_RESOLUTION)
+            report.virtual += timedelta(seconds=done.elapsed)
+        except Exception as error:  # whatever ends a history belongs to its seed
+            wrong += _told(error)
+            ended = error
+    ends.judge_process(world, broken_out)
     report.seeds += 1
     report.runs += len(world.watched.accepted)
     report.commits += world.watched.commits
     report.crashes += world.happened["crash"]
     report.faults += world.faults
-    report.virtual += timedelta(seconds=done.elapsed)
     report.mishaps.update(world.happened)
     for name, count in world.watched.counts.items():
         report.checks[name] = report.checks.get(name, 0) + count
-    return list(world.watched.wrong)
+    return list(wrong), ended
+
+
+def _told(error: BaseException) -> list[str]:
+    """Return what an error says, or those that it is a group of."""
+    if isinstance(error, BaseExceptionGroup):
+        return [told for one in error.exceptions for told in _told(one)]
+    return [f"{type(error).__name__}: {error}"]

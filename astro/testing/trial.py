@@ -21,7 +21,7 @@ from astro.testing.dying_store import DyingStore
 from astro.testing.lives import journals_of, live
 from astro.testing.outcomes import Outcome, outcome_of
 from astro.testing.quiet import quiet
-from astro.testing.victim import Errand, address_of, send_out
+from astro.testing.victim import Errand, require_address, send_out
 
 __all__ = ["Done", "Point", "Trial"]
 
@@ -49,11 +49,13 @@ class Done:
     Attributes:
         records: The journals of all runs, by id.
         commits: Those of the last engine.
+        crashes: How many engines did die: whoever has nothing more to commit lives on.
     """
 
     outcome: Outcome
     records: Mapping[str, Sequence[Record]]
     commits: int
+    crashes: int
 
 
 class Trial:
@@ -89,12 +91,12 @@ class Trial:
         """Run the task in processes that kill themselves, and go on in this one."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "runs.db"
-            for crash in crashes:
-                await send_out(self._errand(crash, path))
+            killed = [await send_out(self._errand(crash, path)) for crash in crashes]
             # The processes had clocks of their own, which nobody can ask any more.
             clock = VirtualClock(VirtualClock().now() + timedelta(days=365 * len(crashes)))
             store = SqliteStore(path, clock=clock, synchronous="NORMAL")
-            return await self._lived([DyingStore(store)], store, clock, first=len(crashes))
+            done = await self._lived([DyingStore(store)], store, clock, first=len(crashes))
+            return attrs.evolve(done, crashes=sum(killed))
 
     async def _lived(
         self, lives: Sequence[DyingStore], store: Any, clock: VirtualClock, *, first: int = 0
@@ -115,11 +117,12 @@ class Trial:
                 )
         journals = await journals_of(store)
         outcome = outcome_of(journals, root)
-        return Done(outcome=outcome, records=journals, commits=lives[-1].commits)
+        crashes = sum(one.died.is_set() for one in lives)
+        return Done(outcome=outcome, records=journals, commits=lives[-1].commits, crashes=crashes)
 
     def _errand(self, crash: Point, path: Path) -> Errand:
         return Errand(
-            parts=tuple(map(address_of, self._parts)),
+            parts=tuple(map(require_address, self._parts)),
             args=msgspec.Raw(self._task.signature.bind(self._args, dict(self._kwargs)).raw),
             answers=dict(self._answers),
             store=str(path),

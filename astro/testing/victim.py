@@ -15,14 +15,14 @@ import anyio
 import msgspec
 
 from astro.core.errors import AstroError, InvalidArgumentsError
-from astro.core.task import Task
 from astro.stores.sqlite import SqliteStore
+from astro.testing.addresses import address_of
 from astro.testing.clock import VirtualClock
 from astro.testing.dying_store import DyingStore
 from astro.testing.lives import live
 from astro.testing.quiet import quiet
 
-__all__ = ["Errand", "address_of", "send_out"]
+__all__ = ["Errand", "require_address", "send_out"]
 
 
 class Errand(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,26 +45,23 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True):
     path: tuple[str, ...]
 
 
-def address_of(part: Any) -> tuple[str, str]:
+def require_address(part: Any) -> tuple[str, str]:
     """Return the module and the name by which another process finds a part.
 
     Raises:
         InvalidArgumentsError: There is none.
     """
-    home = part.fn if isinstance(part, Task) else type(part)
-    module = sys.modules.get(home.__module__)
-    if module is not None and module.__name__ != "__main__":
-        for name, value in vars(module).items():
-            if value is part:
-                return module.__name__, name
-    raise InvalidArgumentsError(
-        f"Another process cannot import {getattr(part, 'name', part)!r}.",
-        remedy="Define it at the top of a module, or leave out processes=True.",
-    )
+    address = address_of(part)
+    if address is None:
+        raise InvalidArgumentsError(
+            f"Another process cannot import {getattr(part, 'name', part)!r}.",
+            remedy="Define it at the top of a module, or leave out processes=True.",
+        )
+    return address
 
 
-async def send_out(errand: Errand) -> None:
-    """Let a process do an errand until it kills itself, or has done it.
+async def send_out(errand: Errand) -> bool:
+    """Let a process do an errand until it kills itself, or has done it; return which it was.
 
     Raises:
         AstroError: It ended in another way; says what it wrote last.
@@ -79,6 +76,7 @@ async def send_out(errand: Errand) -> None:
             f"The process ended with {done.returncode}: {done.stderr.decode()[-1_000:]}",
             remedy="Make sure that the tasks can be imported by another process.",
         )
+    return done.returncode != 0
 
 
 async def _do(errand: Errand) -> None:

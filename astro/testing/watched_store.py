@@ -246,8 +246,10 @@ class WatchedStore:
         with anyio.CancelScope(shield=True):
             account = await self._store.account(lease.tenant)
         problems = []
-        if account is not None and account.budget.money is not None:
-            held, cap = account.used.plus(account.reserved).money, account.budget.money
-            if held > cap * (1 + 1e-9):
-                problems.append(f"{held:g} of {cap:g} money of {lease.tenant!r}")
+        if account is not None:
+            held = account.used.plus(account.reserved)
+            for what in ("calls", "money", "tokens"):
+                has, cap = getattr(held, what), getattr(account.budget, what)
+                if cap is not None and has > cap * (1 + 1e-9):
+                    problems.append(f"{has:g} of {cap:g} {what} of {lease.tenant!r}")
         self.model.check(_ROOM, problems)

@@ -12,7 +12,7 @@ import pytest
 
 from astro import SqliteStore
 from astro.testing.loop import LoopClock
-from tests.cancelling.conftest import Tell
+from tests.cancelling.conftest import TellOf
 from tests.cancelling.scenarios import CALLERS, WORKFLOWS
 
 QUICK = (
@@ -43,10 +43,10 @@ def stores() -> Iterator[Callable[[LoopClock], SqliteStore]]:
 @pytest.mark.parametrize("way", ["once", "twice", "scope"])
 @pytest.mark.parametrize("name", QUICK)
 def test_nothing_comes_of_cancelling_who_uses_a_sqlite_store(
-    name: str, way: str, stores: Callable[[LoopClock], SqliteStore], soak: int, tell: Tell
+    name: str, way: str, stores: Callable[[LoopClock], SqliteStore], soak: int, tell_of: TellOf
 ) -> None:
     for _ in range(soak):
         report = ALL[name].cancel(ways=[way], stores=stores, threads=True)
-        tell("SQLite store, in real time", report)
+        tell_of("SQLite store, in real time", report)
         assert report.deterministic
         assert report.cancelled

@@ -1,12 +1,8 @@
-"""What tests of crashes share: one event loop is enough, and the figures told at the end."""
+"""What tests of crashes share: one event loop is enough."""
 
 from __future__ import annotations
 
 import pytest
-
-from tests.exhaustion.telling import pytest_terminal_summary, tell
-
-__all__ = ["pytest_terminal_summary", "tell"]
 
 
 @pytest.fixture

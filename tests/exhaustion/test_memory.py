@@ -16,8 +16,8 @@ from astro.testing import Fault, LoopClock, fail_nth, run_deterministically
 from astro.testing.quiet import quiet
 from tests.exhaustion.patience import Pace, Tried, try_with, wrongs
 from tests.exhaustion.scenarios import LASTING, QUICK, Scenario
-from tests.exhaustion.telling import Tell
 from tests.exhaustion.ways import WAYS
+from tests.telling import Tell
 
 PACE = Pace(lease=timedelta(seconds=15), again=timedelta(seconds=1), patience=timedelta(minutes=10))
 LONG = timedelta(seconds=20)  # longer than a lease

@@ -21,8 +21,8 @@ from astro.testing import Fault, LoopClock, fail_nth
 from astro.testing.quiet import quiet
 from tests.exhaustion.patience import Pace, Tried, try_with, wrongs
 from tests.exhaustion.scenarios import QUICK, Scenario
-from tests.exhaustion.telling import Tell
 from tests.exhaustion.ways import WAYS
+from tests.telling import Tell
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 

@@ -1,19 +1,15 @@
-"""What tests of faults share: a place in memory, strace, and the figures told at the end."""
+"""What tests of faults share: a place in memory, and strace."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults.tracing import needs_strace
-
-_FIGURES = pytest.StashKey[list[str]]()
-Tell = Callable[..., None]
 
 
 @pytest.fixture
@@ -40,24 +36,3 @@ def room() -> Iterator[Path]:
 def strace() -> None:
     """Skip where strace is missing."""
     needs_strace()
-
-
-@pytest.fixture
-def tell(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Tell:
-    """Return what keeps the figures of a test for the end of the session."""
-
-    def keep(title: str, **figures: object) -> None:
-        for name, figure in figures.items():
-            record_property(name, figure)
-        shown = ", ".join(f"{name} {figure}" for name, figure in figures.items())
-        request.config.stash.setdefault(_FIGURES, []).append(f"{title}: {shown}")
-
-    return keep
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    lines = config.stash.get(_FIGURES, [])
-    if lines:
-        terminalreporter.section("faults")
-    for line in lines:
-        terminalreporter.write_line(line)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pytest
 
 from tests.faults.orchestrating import KEYS, RESULT
 from tests.faults.tracing import ROOT, count_calls, inject
+from tests.telling import Tell
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("strace")]
 
@@ -37,7 +38,6 @@ ONCE = (
     ("pread64", "EIO", 6),
 )
 EVER_AFTER = (("pwrite64", "ENOSPC", 12), ("pwrite64", "EIO", 6), ("fdatasync", "EIO", 8))
-Tell = Callable[..., None]
 
 
 @attrs.frozen

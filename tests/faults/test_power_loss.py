@@ -7,7 +7,7 @@ hold when the power fails at some moment, and each is opened as after a restart.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tests.faults.disk import Disk, Image
 from tests.faults.judging import Verdict, judge
 from tests.faults.tracing import Act, record
 from tests.stores.making import ANY, TENANT, new_run, progress, run_id
+from tests.telling import Tell
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.usefixtures("strace")]
 
@@ -27,7 +28,6 @@ EMPTY = Image({}, frozenset())
 LIVES, IMAGES = 4, 525  # each life begins with an image that the one before it may have left
 FULLY_OPENED = 20  # one image in so many is opened by the store itself
 TURNS = 20
-Tell = Callable[..., None]
 
 
 @attrs.define

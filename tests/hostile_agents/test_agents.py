@@ -17,8 +17,8 @@ import pytest
 
 from astro import AstroError, CallFailedError, Context, PermanentError, Retry, agent, task
 from tests.engine.conftest import OpenEngine
-from tests.exhaustion.telling import Tell
 from tests.hostile_agents.agents import Behaviour, Hostile, as_function, good, hostile, root
+from tests.telling import Tell
 
 pytestmark = pytest.mark.anyio
 on_asyncio = pytest.mark.parametrize("where", ["memory-asyncio", "sqlite-asyncio"], indirect=True)
@@ -362,7 +362,7 @@ async def test_five_thousand_failing_calls_are_told_and_end(
     async with hostile(engine_of, breaks, storm) as engine:
         assert await engine.run(storm, 5_000) == 5_000
     took = time.perf_counter() - began
-    tell("a storm", failing_calls=5_000, per_second=round(5_000 / took))
+    tell("a storm", failing_calls=5_000, per_second=f"{5_000 / took:.0f}")
 
 
 # --- What does not hold yet ----------------------------------------------------------------------
@@ -493,8 +493,16 @@ async def cancels_itself(ctx: Context, items: list[int]) -> str:
     return "not cancelled"
 
 
+LEFT_OPEN = pytest.param(
+    takes_the_first,
+    marks=pytest.mark.astro_leaks(
+        allow=["exception"], reason="the loop complains of what the agent leaves open"
+    ),
+)
+
+
 @pytest.mark.parametrize("where", ["memory-asyncio"], indirect=True)
-@pytest.mark.parametrize("behaviour", [cancels_itself, takes_the_first])
+@pytest.mark.parametrize("behaviour", [cancels_itself, LEFT_OPEN])
 async def test_an_agent_that_harms_its_own_task_does_not_end_the_engine(
     engine_of: OpenEngine, behaviour: Behaviour
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from astro import Context, LocalEngine, SqliteStore, State, task
 from astro.core.records import decode_entries, verify
 from tests.load.measuring import resident, slowness, watch_loop
+from tests.telling import Tell
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -74,7 +75,7 @@ async def perform(engine: LocalEngine, runs: range) -> dict[int, tuple[str, int]
     return found
 
 
-async def test_ten_thousand_calls_in_two_hundred_runs(tmp_path: Path) -> None:
+async def test_ten_thousand_calls_in_two_hundred_runs(tmp_path: Path, tell: Tell) -> None:
     store = SqliteStore(tmp_path / "runs.db", synchronous="NORMAL")
     async with LocalEngine(square, half, whole, store=store) as engine:
         await perform(engine, range(10_000, 10_020))  # what loads on first use has been loaded
@@ -93,11 +94,15 @@ async def test_ten_thousand_calls_in_two_hundred_runs(tmp_path: Path) -> None:
             ends[run] += kinds["finished"]
             calls += kinds["succeeded"]
         listed = (await engine.runs(limit=1_000)).items
-    print(
-        f"\nload: {calls} calls in {RUNS} runs, {wall:.1f} s, {work:.1f} s of processor time; "
-        f"longest turn {1000 * watch.longest:.0f} ms of {watch.turns}, "
-        f"longest collection of garbage {1000 * watch.collecting:.0f} ms; "
-        f"memory grew by {growth / 1024 / 1024:.1f} MiB"
+    tell(
+        "load",
+        calls=calls,
+        runs=RUNS,
+        seconds=round(wall, 1),
+        of_processor_time=round(work, 1),
+        longest_turn_in_ms=round(1000 * watch.longest),
+        longest_collection_of_garbage_in_ms=round(1000 * watch.collecting),
+        growth_in_mib=round(growth / 1024 / 1024, 1),
     )
     assert {number: result for number, (_, result) in found.items()} == {
         number: expected(number) for number in range(RUNS)

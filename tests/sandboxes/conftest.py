@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from astro import BoxLimits, DockerSandbox, SandboxSpec
-from tests.sandboxes.docker_here import needs_docker
+from tests.sandboxes.docker_here import Engine, needs_docker, needs_own_engine
 
 SMALL = BoxLimits(pids=64, disk=64 * 2**20)
 
@@ -33,3 +33,24 @@ async def sandbox(docker_here: None, anyio_backend: str) -> AsyncIterator[Docker
 async def box(sandbox: DockerSandbox) -> AsyncIterator[Any]:
     async with sandbox.open(SandboxSpec()) as box:
         yield box
+
+
+@pytest.fixture(scope="session")
+def own_engine() -> Iterator[Engine]:
+    needs_own_engine()
+    engine = Engine()
+    try:
+        engine.start()
+        engine.load()
+        yield engine
+    finally:
+        engine.remove()
+
+
+@pytest.fixture
+def engine(own_engine: Engine) -> Iterator[Engine]:
+    """An engine that a test may stop, kill and freeze; it runs when the test begins."""
+    own_engine.start()
+    yield own_engine
+    own_engine.thaw()
+    own_engine.start()

@@ -53,6 +53,20 @@ def test_without_docker_it_says_what_to_do(astro: Astro, command: str) -> None:
     assert "Traceback" not in done.err
 
 
+def test_the_port_of_a_registry_is_no_tag(here: None, astro: Astro) -> None:
+    done = astro("sandbox pull localhost:1/image")  # where nobody listens
+    assert done.code != Code.OK
+    assert "localhost:1" in done.err
+    assert "invalid" not in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_folder_is_no_dockerfile(astro: Astro, tmp_path: Path) -> None:
+    done = astro("sandbox build --file .")
+    assert done.code != Code.OK
+    assert "Traceback" not in done.err
+
+
 def test_an_image_is_built_from_a_file(here: None, astro: Astro, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM astro-sandbox\nLABEL built=here\n")
     assert astro("sandbox build --image astro-built-here --file Dockerfile").out == (

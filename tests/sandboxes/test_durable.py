@@ -144,7 +144,8 @@ async def test_rule_38_a_box_that_its_command_has_ended_is_made_anew(
     async def work(ctx: Context) -> list[str]:
         await ctx.sandbox.run(["sh", "-c", "echo kept > kept"])
         ended = await ctx.sandbox.python(
-            "import os; open('kept', 'w').write('changed'); os.kill(os.getppid(), 9)"
+            "import os, resource; open('kept', 'w').write('changed'); "
+            "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (1, 1))"
         )
         again = await ctx.sandbox.run(["cat", "kept"])
         return [ended.status.value, again.text.strip()]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-import random
+import re
 import signal
+import socket
+import subprocess
 import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import anyio
 import docker
+import docker.errors
 import pytest
 
 from astro import (
@@ -24,17 +28,20 @@ from astro import (
     SandboxSpec,
     SandboxUnavailableError,
 )
-from astro.sandboxes.docker.daemon import LABEL, OWNER
+from astro.core.clock import SystemClock
+from astro.sandboxes.docker.daemon import LABEL, OWNER, SANDBOX
 from astro.sandboxes.docker.hardening import arguments, flaws
+from astro.sandboxes.docker.leftovers import is_gone, owner
 from astro.sandboxes.docker.preflight import require_controls
-from astro.sandboxes.docker.sandbox import _owner
 from tests.sandboxes.docker_here import mine, needs_docker
 
 pytestmark = pytest.mark.anyio
 
 LONG = timedelta(seconds=30)
+LOSING = "import os, resource; resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (1, 1))"
 GOOD = {
     "OSType": "linux",
+    "ApiVersion": "1.41",
     "MemoryLimit": True,
     "SwapLimit": True,
     "PidsLimit": True,
@@ -63,17 +70,71 @@ async def until_none_are_left(owner: str | None = None, seconds: float = 5) -> N
 # --- What Docker must have ---------------------------------------------------------------------
 
 
+ROOTLESS = ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]
+
+
 @pytest.mark.parametrize(
-    "lack", ["MemoryLimit", "SwapLimit", "PidsLimit", "CpuCfsQuota", "SecurityOptions"]
+    ("lack", "named", "remedy"),
+    [
+        ({"MemoryLimit": False}, "limits of memory", "cgroup_enable=memory"),
+        ({"SwapLimit": False}, "limits of swap", "swapaccount=1"),
+        ({"PidsLimit": False}, "limits of processes", "cgroupfs-mount"),
+        ({"CpuCfsQuota": False}, "limits of processor time", "CONFIG_CFS_BANDWIDTH"),
+        ({"MemoryLimit": False, "CgroupVersion": "2"}, "limits of memory", r"\+memory"),
+        ({"PidsLimit": False, "CgroupVersion": "2"}, "limits of processes", r"\+pids"),
+        ({"CpuCfsQuota": False, "CgroupVersion": "2"}, "processor time", r"\+cpu"),
+        ({"SwapLimit": False, "CgroupVersion": "2"}, "limits of swap", "swapaccount=1"),
+        (
+            {"MemoryLimit": False, "SecurityOptions": ROOTLESS},
+            "limits of memory",
+            "unified_cgroup_hierarchy=1",
+        ),
+        (
+            {"PidsLimit": False, "SecurityOptions": ROOTLESS, "CgroupVersion": "2"},
+            "limits of processes",
+            "Delegate=",
+        ),
+        ({"SecurityOptions": None}, "seccomp", "CONFIG_SECCOMP_FILTER"),
+        ({"SecurityOptions": ["name=apparmor"]}, "seccomp", "CONFIG_SECCOMP_FILTER"),
+        ({"OSType": "windows"}, "Linux containers", "Docker Desktop"),
+        ({"ApiVersion": "1.39"}, "it speaks 1.39", "Docker 19.03"),
+        ({"ApiVersion": ""}, "an unknown one", "Docker 19.03"),
+    ],
 )
-def test_a_missing_control_is_an_error(lack: str) -> None:
-    with pytest.raises(SandboxUnavailableError, match="Docker lacks"):
-        require_controls(GOOD | {lack: None}, None)
+def test_a_missing_control_is_an_error_with_its_own_remedy(
+    lack: dict[str, Any], named: str, remedy: str
+) -> None:
+    with pytest.raises(SandboxUnavailableError, match=f"Docker lacks .*{named}") as caught:
+        require_controls(GOOD | lack, None)
+    assert re.search(remedy, caught.value.remedy)
 
 
-def test_windows_containers_are_none() -> None:
-    with pytest.raises(SandboxUnavailableError, match="Linux containers"):
-        require_controls(GOOD | {"OSType": "windows"}, None)
+def test_all_that_is_missing_is_told_at_once() -> None:
+    lack = {"MemoryLimit": False, "SwapLimit": False, "PidsLimit": False, "SecurityOptions": []}
+    with pytest.raises(SandboxUnavailableError) as caught:
+        require_controls(GOOD | lack, None)
+    for named in ("memory", "swap", "processes", "seccomp"):
+        assert named in caught.value.problem
+    assert caught.value.remedy.count("swapaccount=1") == 1  # it helps with two of them
+
+
+@pytest.mark.parametrize("version", ["1.40", "1.41", "1.50", "2.0"])
+def test_a_recent_engine_will_do(version: str) -> None:
+    assert require_controls(GOOD | {"ApiVersion": version}, None) == ()
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [("ssh://somebody@far", "ssh -N -L"), ("npipe:////./pipe/docker_engine", "WSL 2")],
+)
+async def test_a_docker_that_boxes_cannot_be_talked_to_at_is_refused(url: str, remedy: str) -> None:
+    with pytest.raises(SandboxUnavailableError, match="no box can be talked to") as caught:
+        await DockerSandbox(url=url).check()
+    assert remedy in caught.value.remedy
+
+
+def test_limits_that_the_usual_runtime_does_not_enforce_are_told() -> None:
+    assert "memory" in require_controls(GOOD | {"DefaultRuntime": "runsc"}, None)
 
 
 def test_a_runtime_that_is_missing_is_an_error() -> None:
@@ -82,7 +143,7 @@ def test_a_runtime_that_is_missing_is_an_error() -> None:
 
 
 def test_limits_that_a_runtime_does_not_enforce_are_told() -> None:
-    assert require_controls(GOOD, "runsc") == ("memory", "pids", "cpus")
+    assert require_controls(GOOD, "runsc") == ("memory", "pids", "cpus", "inodes")
     assert require_controls(GOOD, "runc") == ()
 
 
@@ -139,6 +200,57 @@ async def test_without_docker_every_use_is_an_error() -> None:
         await sandbox.open(SandboxSpec()).__aenter__()
 
 
+async def test_without_its_package_every_use_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "docker", None)
+    sandbox = DockerSandbox()
+    for use in (sandbox.check, sandbox.__aenter__):
+        with pytest.raises(SandboxUnavailableError, match="docker cannot be loaded") as caught:
+            await use()
+        assert caught.value.remedy == "Run: pip install 'docker>=7.1'"
+
+
+async def test_a_docker_that_this_user_may_not_reach_is_told(tmp_path: Path) -> None:
+    if not os.geteuid():
+        pytest.skip("root may reach everything; run as another user: make test")
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(tmp_path / "s"))
+        end.listen()
+        (tmp_path / "s").chmod(0)
+        with pytest.raises(SandboxUnavailableError, match="by this user") as caught:
+            await DockerSandbox(url=f"unix://{tmp_path}/s").check()
+    assert "group docker" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"nonsense", b"HTTP/1.1 200 OK\r\n\r\n{", b"HTTP/1.1 500 no\r\n\r\n"]
+)
+async def test_what_answers_and_is_no_docker_is_an_error(tmp_path: Path, answer: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(tmp_path / "s"))
+        end.listen()
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    peer, _ = end.accept()
+                    with peer, suppress(OSError):
+                        peer.settimeout(5)
+                        if peer.recv(65536):
+                            peer.sendall(answer)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        try:
+            with pytest.raises(SandboxUnavailableError) as caught:
+                await DockerSandbox(url=f"unix://{tmp_path}/s").check()
+        finally:
+            end.shutdown(socket.SHUT_RDWR)
+            serving.join()
+    assert caught.value.remedy
+
+
 async def test_an_image_that_is_not_here_is_not_pulled(here: None) -> None:
     with pytest.raises(SandboxUnavailableError, match="no such image") as caught:
         await DockerSandbox("astro-no-such-image").check()
@@ -155,73 +267,159 @@ async def test_an_image_without_python_is_told(here: None) -> None:
 # --- Nothing is left behind --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("busy", ["idle", "busy"])
-async def test_boxes_end_with_their_process_however_it_ends(here: None, busy: str) -> None:
-    command = [sys.executable, "-m", "tests.sandboxes.host", busy]
+async def kill(what: str, seconds: float) -> str:
+    """Kill a process in the middle of what it does; return its name."""
+    command = [sys.executable, "-m", "tests.sandboxes.host", what]
     async with await anyio.open_process(command) as process:
         assert process.stdout is not None
         owner = (await process.stdout.receive()).decode().strip()
         assert owner
-        assert mine(owner)
+        await anyio.sleep(seconds)
         process.send_signal(signal.SIGKILL)
         await process.wait()
-        await until_none_are_left(owner)
+    return owner
 
 
-async def test_what_a_dead_process_has_left_is_swept_away(here: None) -> None:
-    process = await anyio.open_process([sys.executable, "-c", "pass"])
-    await process.aclose()
-    boot = _owner().partition(":")[0]
-    dead = f"{boot}:{process.pid}:1"
+def processes_of(owner: str) -> list[Any]:
+    """Return the containers of a process in which anything is, or was, alive."""
+    return [one for one in mine(owner) if one["State"] != "created"]
+
+
+@pytest.mark.parametrize(
+    ("what", "seconds"),
+    [
+        *(("idle", 0.0), ("busy", 0.0)),
+        *(("opening", 0.01 + 0.07 * number) for number in range(5)),
+        *(("refilling", 0.01 + 0.11 * number) for number in range(4)),
+    ],
+)
+async def test_boxes_end_with_their_process_wherever_it_is(
+    here: None, what: str, seconds: float
+) -> None:
+    owner = await kill(what, seconds)
+    with anyio.fail_after(5):  # one that is about to be started counts as soon as it is
+        while processes_of(owner):
+            await anyio.sleep(0.05)
+    # Who is killed between making a container and starting it leaves that, without a process.
+    async with DockerSandbox(pool=0):
+        assert not mine(owner)
+
+
+class Hours(SystemClock):
+    """A clock that can be put forward."""
+
+    later = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.later
+
+
+def leave(owner: str, *, started: bool = False, sandbox: str = "1") -> str:
+    """Make a container as a process would leave it behind; return its id."""
     client = docker.from_env()
     try:
-        client.containers.create(
-            "astro-sandbox", ["true"], labels={LABEL: "1", OWNER: dead}, network_mode="none"
+        labels = {LABEL: "1", OWNER: owner, SANDBOX: sandbox}
+        made = client.containers.create(
+            "astro-sandbox", ["sleep", "60"], labels=labels, network_mode="none"
         )
-        elsewhere = client.containers.create(
-            "astro-sandbox", ["true"], labels={LABEL: "1", OWNER: "x:1:1"}, network_mode="none"
-        )
-        async with DockerSandbox(pool=0):
-            assert not mine(dead)
-            assert mine("x:1:1")  # of another machine, perhaps
-        elsewhere.remove()
+        if started:
+            made.start()
+        return str(made.id)
     finally:
         client.close()
 
 
-async def test_nothing_is_left_after_cancellations_and_kills(here: None) -> None:
-    chance = random.Random(7)
-    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
-    async with DockerSandbox(pool=2, boxes=4) as sandbox:
-
-        async def one(number: int) -> None:
-            with anyio.move_on_after(chance.random() * 0.4):
-                async with sandbox.open(SandboxSpec()) as box:
-                    code = ("print(1)", "while True: pass", "import os; os.kill(os.getppid(), 9)")
-                    await box.python(code[number % 3], timeout=timedelta(seconds=0.2))
-
-        for start in range(0, 48, 8):
-            async with anyio.create_task_group() as group:
-                for number in range(start, start + 8):
-                    group.start_soon(one, number)
-    await until_none_are_left()
-    assert threading.active_count() <= threads + 8  # anyio's own workers, which go by themselves
-    assert len(os.listdir("/proc/self/fd")) <= descriptors
+def states(*ids: str) -> list[str]:
+    """Return which of these containers are there, and in which state."""
+    client = docker.from_env()
+    try:
+        there = {one["Id"]: one["State"] for one in client.api.containers(all=True)}
+        return [there.get(id_, "gone") for id_ in ids]
+    finally:
+        client.close()
 
 
-async def test_a_hundred_at_once_wait_for_their_turn(here: None) -> None:
-    said: list[str] = []
-    async with DockerSandbox(pool=4, boxes=8) as sandbox:
+def remove(*ids: str) -> None:
+    client = docker.from_env()
+    try:
+        for id_ in ids:
+            with suppress(docker.errors.NotFound):
+                client.api.remove_container(id_, force=True)
+    finally:
+        client.close()
 
-        async def one(number: int) -> None:
-            async with sandbox.open(SandboxSpec()) as box:
-                said.append((await box.python(f"print({number})", timeout=LONG)).text)
 
-        async with anyio.create_task_group() as group:
-            for number in range(40):
-                group.start_soon(one, number)
-    assert sorted(map(int, said)) == list(range(40))
-    await until_none_are_left()
+async def a_dead_pid() -> int:
+    process = await anyio.open_process([sys.executable, "-c", "pass"])
+    await process.aclose()
+    return process.pid
+
+
+async def test_only_what_is_left_for_certain_is_swept_away(here: None) -> None:
+    boot, place, pid, _ = owner().split(":")
+    dead = await a_dead_pid()
+    gone = [
+        leave(f"{boot}:{place}:{dead}:1"),
+        leave(f"{boot}:{place}:{dead}:1", started=True),
+        leave(f"{boot}:{place}:{pid}:1", started=True),  # this number was another process's
+    ]
+    kept = [
+        leave(owner(), started=True, sandbox="another of this process"),
+        leave(f"{boot}:{place}:1:{_begun(1)}", started=True),  # it lives
+        leave(f"{boot}:4026531999:{dead}:1", started=True),  # it may live, in a container
+        leave(f"another-boot:{place}:{dead}:1", started=True),  # or on another machine
+        leave("", started=True),  # or where the system does not tell
+        leave("nonsense:and:more:of:it", started=True),
+    ]
+    try:
+        async with DockerSandbox(pool=0):
+            assert states(*gone) == ["gone"] * 3
+            assert states(*kept) == ["running"] * 6
+    finally:
+        remove(*gone, *kept)
+
+
+def _begun(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+async def test_a_process_that_ended_and_was_not_waited_for_is_gone() -> None:
+    boot, place, *_ = owner().split(":")
+    # Not with anyio, which would wait for it.
+    with subprocess.Popen(["sleep", "60"]) as process:  # noqa: ASYNC220
+        name = f"{boot}:{place}:{process.pid}:{_begun(process.pid)}"
+        assert not is_gone(name)
+        process.kill()
+        with anyio.fail_after(10):
+            while not is_gone(name):
+                await anyio.sleep(0.01)
+    assert is_gone(name)
+
+
+async def test_a_sandbox_that_is_open_sweeps_from_time_to_time(here: None) -> None:
+    boot, place, *_ = owner().split(":")
+    clock = Hours()
+    async with DockerSandbox(pool=1, clock=clock) as sandbox:
+        await until_stocked(sandbox, 1)
+        left = leave(f"{boot}:{place}:{await a_dead_pid()}:1")
+        # Never started, and of a process that nobody can judge: waited for, and then removed.
+        odd = leave("another-boot:1:1:1")
+        running = leave("another-boot:1:1:1", started=True)
+        living = leave(f"{boot}:{place}:1:{_begun(1)}")
+        try:
+            clock.later = 40
+            with anyio.fail_after(10):
+                while states(left) != ["gone"]:
+                    await anyio.sleep(0.05)
+            assert states(odd, running) == ["created", "running"]
+            clock.later = 80
+            with anyio.fail_after(10):
+                while states(odd) != ["gone"]:
+                    await anyio.sleep(0.05)
+            assert states(running, living) == ["running", "created"]
+            assert sandbox._pool.stock == 1  # its own is no leftover
+        finally:
+            remove(left, odd, running, living)
 
 
 # --- The pool ----------------------------------------------------------------------------------
@@ -262,12 +460,26 @@ async def test_a_box_with_limits_of_its_own_is_made_for_it(here: None) -> None:
             assert "No space left" in done.error_text
 
 
+async def test_a_work_folder_that_is_full_takes_no_files(here: None) -> None:
+    spec = SandboxSpec(limits=BoxLimits(disk=2**20, inodes=32))
+    async with DockerSandbox(pool=0) as sandbox, sandbox.open(spec) as box:
+        with pytest.raises(SandboxError, match="No space left"):
+            await box.write({PurePosixPath("large"): b"x" * 2**21})
+        await box.run(["rm", "-f", "large"], timeout=LONG)
+        with pytest.raises(SandboxError, match="No space left"):
+            await box.write({PurePosixPath(f"small-{number}"): b"" for number in range(40)})
+        assert not box.lost
+        done = await box.run(["sh", "-c", "rm -f small-*; echo 1 > x; cat x"], timeout=LONG)
+        assert done.text == "1\n"
+        assert await box.read(PurePosixPath("x")) == b"1\n"
+
+
 # --- What a box can do when something went wrong -----------------------------------------------
 
 
 async def test_a_box_that_was_lost_says_so(here: None) -> None:
     async with DockerSandbox(pool=0) as sandbox, sandbox.open(SandboxSpec()) as box:
-        await box.python("import os; os.kill(os.getppid(), 9)", timeout=LONG)
+        await box.python(LOSING, timeout=LONG)
         with pytest.raises(BoxLostError):
             await box.python("print(1)", timeout=LONG)
         with pytest.raises(BoxLostError):

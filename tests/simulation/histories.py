@@ -46,7 +46,7 @@ class Histories:
         one = self.report
         mishaps = ", ".join(f"{kind}: {count}" for kind, count in sorted(one.mishaps.items()))
         return (
-            f"{one.seeds} seeds, {one.runs} runs, {one.commits} commits, {one.faults} faults of "
-            f"the store, {one.virtual} virtual, {sum(one.checks.values())} checks of "
-            f"{len(one.checks)} invariants; {mishaps}"
+            f"{one.seeds} seeds, {one.runs} runs, {one.commits} commits, {one.crashes} crashes, "
+            f"{one.faults} faults of the store, {one.virtual} virtual, "
+            f"{sum(one.checks.values())} checks of {len(one.checks)} invariants; {mishaps}"
         )

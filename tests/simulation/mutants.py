@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -14,7 +15,7 @@ from astro.core.protocols import Commit, Lease
 from astro.core.records import State
 from astro.testing.faulty_store import FaultyStore
 
-__all__ = ["TwoTransactions", "mutated"]
+__all__ = ["ForgetsItsState", "NeverReleases", "TwoTransactions", "mutated"]
 
 
 def mutated(function: Callable[..., Any], old: str, new: str) -> Any:
@@ -40,3 +41,18 @@ class TwoTransactions(FaultyStore):
         lease = await send(lease, first)
         await anyio.sleep(0.1)
         return await send(lease, msgspec.structs.replace(commit, entries=commit.entries[-1:]))
+
+
+class ForgetsItsState(FaultyStore):
+    """Lets a run that is being undone go on as if it were not."""
+
+    async def commit(self, lease: Lease, commit: Commit, /) -> Lease:
+        if commit.state is State.UNDOING and lease.seq % 2:
+            commit = msgspec.structs.replace(commit, state=State.RUNNING)
+        return await self.__getattr__("commit")(lease, commit)
+
+
+class NeverReleases(FaultyStore):
+    """Keeps every lease until it has run out."""
+
+    async def release(self, lease: Lease, /, *, wake_at: datetime | None = None) -> None: ...

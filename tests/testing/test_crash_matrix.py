@@ -12,8 +12,11 @@ from typing import Any
 import anyio
 import pytest
 
-from astro import Context, InvalidArgumentsError, SqliteStore, task
-from astro.testing import CrashMatrixError, crash_matrix, note_effect
+from astro import Context, InvalidArgumentsError, MemoryStore, SqliteStore, task
+from astro.testing import CrashMatrixError, VirtualClock, crash_matrix, note_effect
+from astro.testing.dying_store import DyingStore
+from astro.testing.lives import live
+from astro.testing.quiet import quiet
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +75,16 @@ async def test_sleeps_retries_questions_and_children_survive_every_crash() -> No
 
 async def test_two_crashes_in_a_row_are_survived() -> None:
     report = await crash_matrix(article, "fusion", twice=10)
+    assert report.pairs == 10
     assert report.crashes == 2 * report.commits + 20
+
+
+async def test_no_more_pairs_of_crashes_are_counted_than_there_are() -> None:
+    report = await crash_matrix(draft, "fusion", twice=1_000)
+    assert report.commits == 1
+    # Who goes on has the same commit before it, unless it was applied.
+    assert report.pairs == 2
+    assert report.crashes == 2 + 2 * report.pairs
 
 
 async def test_a_sqlite_store_is_crashed_as_well(tmp_path: Path, anyio_backend: str) -> None:
@@ -181,6 +193,28 @@ async def test_a_run_that_waits_for_somebody_is_reported() -> None:
 
     with pytest.raises(CrashMatrixError, match=r"asks 'Publish\?': pass answers"):
         await crash_matrix(asks)
+
+
+async def test_an_engine_that_dies_before_it_is_asked_for_a_run_has_crashed_like_others() -> None:
+    clock = VirtualClock()
+    store = DyingStore(MemoryStore(clock=clock))
+    store.died.set()
+    options: dict[str, Any] = {"clock": clock, "answers": {}, "number": 0}
+    with anyio.fail_after(10), quiet("astro"):
+        assert await live([draft], draft, ("x",), {}, store=store, **options) == ""
+
+
+@task(needs_agent=True)
+async def reviewed(ctx: Context, text: str) -> str: ...
+
+
+async def test_a_run_that_waits_for_an_agent_is_reported() -> None:
+    @task
+    async def root(ctx: Context) -> str:
+        return await ctx.call(reviewed, await ctx.call(draft, "x"))
+
+    with pytest.raises(CrashMatrixError, match=r"waits for agent 'reviewed': pass parts"):
+        await crash_matrix(root)
 
 
 async def test_a_workflow_that_fails_fails_the_same_way_after_a_crash() -> None:

@@ -8,17 +8,24 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import AsyncExitStack, ExitStack, closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
-from astro import Context, LocalEngine, SqliteStore, task
+from astro import BoxLimits, Context, DockerSandbox, LocalEngine, SandboxSpec, SqliteStore, task
+from astro.sandboxes.docker.daemon import LABEL, OWNER, Daemon
+from astro.sandboxes.docker.leftovers import owner
+from astro.sandboxes.docker.sandbox import DEFAULT_IMAGE
 from astro.testing.leaks import Leak, LeaksError, find_leaks
+from tests.sandboxes.docker_here import mine, needs_docker
 
 # What is planted here is found by the plugin too.
 pytestmark = pytest.mark.astro_leaks(False)
@@ -125,6 +132,65 @@ def test_a_coroutine_that_nobody_awaits_is_found() -> None:
     assert "wait_for_nothing' was never awaited" in leak.what
 
 
+class Unfinished:
+    """Fails when it is let go of."""
+
+    def __del__(self) -> None:
+        raise ValueError("too late")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_error_of_a_finalizer_is_found() -> None:
+    (leak,) = found(Unfinished)
+    assert leak.kind == "exception"
+    assert leak.what.startswith("ValueError('too late'), ignored in")
+
+
+def test_an_error_of_a_finalizer_that_waits_for_the_garbage_collector_is_found() -> None:
+    def plant() -> None:
+        cycle: list[object] = [Unfinished()]
+        cycle.append(cycle)
+
+    (leak,) = found(plant)
+    assert leak.what.startswith("ValueError('too late'), ignored in")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_that_ends_a_thread_is_found() -> None:
+    def fail() -> None:
+        raise ValueError("alone")
+
+    def plant() -> None:
+        thread = threading.Thread(target=fail, name="lonely")
+        thread.start()
+        thread.join()
+
+    assert found(plant) == (Leak("exception", "ValueError('alone'), in lonely"),)
+
+
+@pytest.fixture
+def no_errors() -> Iterator[None]:
+    """Warnings are shown, as they are to most, and no errors."""
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("default")
+        yield
+
+
+def test_a_coroutine_that_nobody_awaits_is_found_where_warnings_are_no_errors(
+    no_errors: None,
+) -> None:
+    (leak,) = found(lambda: wait_for_nothing() and None)
+    assert leak == Leak("exception", "coroutine 'wait_for_nothing' was never awaited")
+
+
+def test_a_file_that_nobody_closes_is_found_where_python_warns_of_it(
+    no_errors: None, tmp_path: Path
+) -> None:
+    (leak,) = found(lambda: (tmp_path / "left.txt").open("w") and None)
+    assert leak.kind == "exception"
+    assert "unclosed file" in leak.what
+
+
 def test_a_thread_is_found(later: ExitStack) -> None:
     over = threading.Event()
     later.callback(over.set)
@@ -198,7 +264,127 @@ def test_a_child_process_that_nobody_has_waited_for_is_found(later: ExitStack) -
     assert "nobody has waited for it" in leak.what
 
 
+# --- Containers --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def docker_here() -> None:
+    needs_docker()
+
+
+@pytest.fixture
+def runner(docker_here: None) -> Iterator[asyncio.Runner]:
+    """An event loop that is open before anything is looked at."""
+    with asyncio.Runner() as runner:
+        runner.run(asyncio.sleep(0))
+        yield runner
+
+
+def test_a_container_is_found(docker_here: None, later: ExitStack) -> None:
+    daemon = Daemon()
+    later.callback(daemon.close)
+
+    def plant() -> None:
+        image, labels = daemon.image(DEFAULT_IMAGE), {LABEL: "1", OWNER: owner()}
+        container = daemon.begin(image, BoxLimits(), labels, 0.0)
+        later.callback(daemon.remove, container.id)
+        later.callback(container.wire.close)
+        planted.append(container.id[:12])
+
+    planted: list[str] = []
+    assert found(plant, allow=["file descriptor"]) == (Leak("container", planted[0]),)
+
+
+def test_the_containers_of_a_sandbox_that_nobody_closes_are_found(
+    runner: asyncio.Runner, later: ExitStack
+) -> None:
+    rest = AsyncExitStack()
+    later.callback(lambda: runner.run(rest.aclose()))
+
+    async def plant() -> None:
+        sandbox = await rest.enter_async_context(DockerSandbox(pool=0))
+        await rest.enter_async_context(sandbox.open(SandboxSpec()))
+
+    leaks = found(lambda: runner.run(plant()), allow=["file descriptor"])
+    assert sorted({leak.kind for leak in leaks}) == ["container", "thread"]
+    assert kinds(leaks).count("container") == 1
+
+
+async def open_a_box(sandbox: DockerSandbox) -> None:
+    async with sandbox.open(SandboxSpec()) as box:
+        assert (await box.run(["true"], timeout=timedelta(minutes=1))).exit_code == 0
+
+
+def test_a_sandbox_that_is_closed_leaves_nothing(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with DockerSandbox(pool=1) as sandbox:
+            await open_a_box(sandbox)
+
+    with find_leaks():
+        runner.run(main())
+
+
+def test_what_a_sandbox_of_others_makes_meanwhile_is_no_leak(runner: asyncio.Runner) -> None:
+    async def wait_for_more() -> None:
+        with anyio.fail_after(60):
+            while len({one["Id"] for one in await anyio.to_thread.run_sync(mine)} - before) < 2:
+                await anyio.sleep(0.05)
+
+    sandbox = DockerSandbox(pool=2)
+    runner.run(sandbox.__aenter__())
+    try:
+        with find_leaks():
+            before = {one["Id"] for one in mine()}
+            for _ in range(2):
+                runner.run(open_a_box(sandbox))
+            runner.run(wait_for_more())
+        with find_leaks(), find_leaks() as inner, inner.belonging_to_others():
+            runner.run(open_a_box(sandbox))
+    finally:
+        with find_leaks():
+            runner.run(sandbox.__aexit__(None, None, None))
+
+
+def test_who_has_nothing_to_do_with_docker_does_not_wait_for_it() -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from astro import DockerSandbox\n"
+        "from astro.testing import find_leaks\n"
+        "with find_leaks():\n"
+        "    asyncio.run(asyncio.sleep(0))\n"
+        "print('docker' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+def test_a_docker_that_is_gone_by_then_keeps_nobody(tmp_path: Path, later: ExitStack) -> None:
+    gone = Daemon(f"unix://{tmp_path}/gone.sock")
+    with find_leaks():
+        gone.close()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+@pytest.mark.anyio
+@pytest.mark.astro_blocking
+async def test_looking_blocks_no_event_loop(docker_here: None, anyio_backend: str) -> None:
+    async with find_leaks(), DockerSandbox(pool=0) as sandbox:
+        await open_a_box(sandbox)
+
+
 # --- What is not -------------------------------------------------------------------------------
+
+
+def test_a_warning_that_is_asked_for_is_no_leak(no_errors: None) -> None:
+    with find_leaks(), pytest.warns(RuntimeWarning, match="never awaited"):
+        assert wait_for_nothing()
+
+
+def test_a_warning_of_something_else_is_no_leak(no_errors: None) -> None:
+    with find_leaks():
+        warnings.warn("a number is large", RuntimeWarning, stacklevel=1)
 
 
 @task
@@ -351,7 +537,13 @@ def test_a_long_list_is_cut() -> None:
 
 def test_nothing_stays_replaced() -> None:
     base = asyncio.BaseEventLoop
-    before = base.run_forever, base.call_exception_handler, asyncio.Runner.close
+
+    def now() -> list[object]:
+        hooks = [sys.unraisablehook, threading.excepthook, vars(warnings)["_showwarnmsg"]]
+        loops = [base.run_forever, base.call_exception_handler, asyncio.Runner.close]
+        return hooks + loops + [Daemon.begin, Daemon.close]
+
+    before = now()
     with find_leaks():
-        assert base.run_forever is not before[0]
-    assert (base.run_forever, base.call_exception_handler, asyncio.Runner.close) == before
+        assert not any(one is other for one, other in zip(now(), before, strict=True))
+    assert all(one is other for one, other in zip(now(), before, strict=True))

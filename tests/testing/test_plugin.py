@@ -106,6 +106,9 @@ def test_exception():
         await asyncio.sleep(0)
     asyncio.run(main())
 
+def test_coroutine():
+    wait_for_nothing()
+
 def test_thread(over):
     threading.Thread(target=over.wait, name="lost").start()
 
@@ -119,7 +122,7 @@ def test_child(child):
 def test_that_is_told_not_to_look(tmp_path):
     KEPT.append((tmp_path / "left.txt").open("w"))
 
-@pytest.mark.astro_leaks(allow=["file descriptor"])
+@pytest.mark.astro_leaks(allow=["file descriptor"], reason="the one before is read later")
 def test_that_may_leave_something(tmp_path):
     KEPT.append((tmp_path / "left.txt").open("w"))
 
@@ -145,7 +148,7 @@ def take_away():
 
 def test_each_kind_of_leak_is_an_error_of_the_test_that_has_it(run: Run) -> None:
     result = run(LEAKING, "-o", "astro_leaks=true")
-    result.assert_outcomes(passed=7, errors=5)
+    result.assert_outcomes(passed=8, errors=6, warnings=1)
     result.stdout.fnmatch_lines(
         [
             "*ERROR at teardown of test_task*",
@@ -153,6 +156,8 @@ def test_each_kind_of_leak_is_an_error_of_the_test_that_has_it(run: Run) -> None
             "*- task: forgotten: wait_for_nothing (*test_it.py:*",
             "*ERROR at teardown of test_exception*",
             "*- exception: *never retrieved, ValueError('unheard')*",
+            "*ERROR at teardown of test_coroutine*",
+            "*- exception: coroutine 'wait_for_nothing' was never awaited",
             "*ERROR at teardown of test_thread*",
             "*- thread: lost",
             "*ERROR at teardown of test_file*",
@@ -257,7 +262,7 @@ def test_unmarked():
 # --- Blocking ----------------------------------------------------------------------------------
 
 BLOCKING = """
-import pathlib
+import logging, pathlib
 import shop
 from astro import Context, LocalEngine, MemoryStore, task
 
@@ -285,6 +290,33 @@ async def test_task_of_a_test_file():
 
 # --- from here on, all may
 
+@task
+async def tireless(ctx: Context, number: int) -> int:
+    if number < 0:
+        raise ValueError(number)
+    return number
+
+async def test_engine_on_a_file(astro_store):
+    async with LocalEngine(tireless, store=astro_store) as engine:
+        assert await engine.run(tireless, 1) == 1
+        with pytest.raises(Exception):
+            await engine.run(tireless, -1)
+
+async def test_what_is_logged(tmp_path):
+    handler = logging.FileHandler(tmp_path / "shop.log")
+    handler.handleError = None
+    logging.getLogger("shop").addHandler(handler)
+    await shop.tell()
+    handler.close()
+
+async def test_leaks_are_looked_for():
+    from astro.testing import find_leaks
+    async with find_leaks():
+        await anyio.sleep(0)
+
+async def test_where_we_are():
+    await shop.locate()
+
 async def test_what_a_test_does_itself(tmp_path):
     time.sleep(0.001)
     (tmp_path / "mine.txt").write_text("mine")
@@ -304,7 +336,7 @@ def test_without_a_loop():
     shop.doze()
 """
 SHOP = """
-import sqlite3, subprocess, sys, time
+import logging, os, sqlite3, subprocess, sys, time
 
 def doze():
     time.sleep(0.001)
@@ -315,6 +347,12 @@ async def nap():
 async def remember(path):
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE things (thing)")
+
+async def tell():
+    logging.getLogger("shop").warning("sold out")
+
+async def locate():
+    return os.path.abspath("shop.db")
 
 async def read(path):
     with open(path) as file:
@@ -329,7 +367,7 @@ def test_what_blocks_the_event_loop_is_an_error(run: Run, pytester: pytest.Pytes
     pytest.importorskip("blockbuster")
     pytester.makepyfile(shop=SHOP, shop_on_first_use="import time; time.sleep(0.001)")
     result = run(BLOCKING, "-o", "astro_blocking=true")
-    result.assert_outcomes(failed=5, passed=5)
+    result.assert_outcomes(failed=5, passed=9)
     result.stdout.fnmatch_lines(
         [
             "*_ test_sleep _*",

@@ -35,7 +35,7 @@ from astro.testing.scripted_agent import (
 
 pytestmark = pytest.mark.anyio
 
-HOUR = timedelta(hours=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 @attrs.frozen
@@ -295,18 +295,20 @@ async def test_a_declared_exception_reaches_the_caller_as_itself() -> None:
         assert await engine.run(careful) == "caught by 3"
 
 
-@pytest.mark.parametrize(("limit", "hours"), [(None, 1), (1, 2)])
-def test_an_engine_in_virtual_time_keeps_to_the_agents_limit(limit: int | None, hours: int) -> None:
+@pytest.mark.parametrize(("limit", "minutes"), [(None, 1), (1, 2)])
+def test_an_engine_in_virtual_time_keeps_to_the_agents_limit(
+    limit: int | None, minutes: int
+) -> None:
     async def main() -> int:
         clock = LoopClock()
-        critic = ScriptedAgent("critic", {count: [After(HOUR, 1)] * 2}, limit=limit, clock=clock)
+        critic = ScriptedAgent("critic", {count: [After(MINUTE, 1)] * 2}, limit=limit, clock=clock)
         store = MemoryStore(clock=clock)
         async with LocalEngine(best, critic, store=store, clock=clock) as engine:
             begun = clock.now()
             await engine.run(best, ["a", "b"])
-            return (clock.now() - begun) // HOUR
+            return (clock.now() - begun) // MINUTE
 
-    assert run_deterministically(main, seed=1).value == hours
+    assert run_deterministically(main, seed=1).value == minutes
 
 
 async def test_a_context_without_an_engine_gets_its_answers() -> None:

@@ -8,39 +8,51 @@ started, and the box goes on; if it does not come to an end by that, the contain
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from astro.core.clock import Clock
 from astro.core.errors import BoxLostError, InvalidArgumentsError, SandboxError
 from astro.core.sandbox import (
-    Artifact,
     BoxStatus,
     Changes,
     Collected,
     Completed,
     FileInfo,
     Listener,
-    Rejected,
     inside,
 )
-from astro.sandboxes.docker.answers import claims_of, completed, environment_of
+from astro.sandboxes.docker.answers import (
+    NAMES,
+    Done,
+    End,
+    Found,
+    changes_of,
+    collected_of,
+    completed,
+    environment_of,
+    listing_of,
+)
 from astro.sandboxes.docker.daemon import Container
 from astro.sandboxes.docker.hardening import WORK
-from astro.sandboxes.docker.output import FloodError, Output
+from astro.sandboxes.docker.output import Output
+from astro.sandboxes.docker.talk import Talk
 from astro.sandboxes.docker.wire import WireClosedError
 
 __all__ = ["DockerBox"]
 
-_GRACE: Final = 0.4  # seconds a killed command may take to be gone
 _PART: Final = 64 * 1024
-_ANSWER: Final = 60.0  # seconds a box may take to give or take files
+_PIECE: Final = 1024 * 1024  # bytes of a file that go into a box at once
+_LARGER: Final = "Hand in less, or allow larger files: BoxLimits(file=...)."
+
+_Entry: TypeAlias = tuple[dict[str, Any], bytes]
 
 
 class DockerBox:
@@ -61,6 +73,7 @@ class DockerBox:
     ) -> None:
         self._container = container
         self._wire = container.wire
+        self._talk = Talk(container.wire)
         self._clock = clock
         self._drop = drop
         self._died = died
@@ -136,87 +149,31 @@ class DockerBox:
             limits = self._container.limits
             output = Output(limits.output, limits.flood, listen)
             begun, shown = self._clock.monotonic(), self._clock.now()
-            self._wire.ask(b"R", **asked)
+            self._talk.ask(b"R", **asked)
             for place in range(0, len(stdin), _PART):
                 self._wire.put(b"I", stdin[place : place + _PART])
             self._wire.put(b"I")
+            status: BoxStatus | None
+            told: End | None = None
             try:
-                status, told = await self._attend(output, timeout)
+                status, told = await self._talk.attend(output, timeout)
             except WireClosedError:
-                status, told = await self._post_mortem(shown), {}
+                status = await self._post_mortem(shown)
+            finally:
+                if self._talk.broken:
+                    self._lose("a command in it could not be ended")
             took = self._clock.monotonic() - begun
-            found = Collected()
-            if collect and not self.lost:
+            done = completed(status, told, output, took, limits.cpus)
+            if not collect or self.lost:
+                return done
+            with self._answering():
                 found = await self._collect(collect)
-        return completed(status, told, output, took, found)
-
-    async def _attend(
-        self, output: Output, timeout: timedelta
-    ) -> tuple[BoxStatus | None, dict[str, Any]]:
-        """Serve a command until it ends or is ended; return why it was ended, and what it told."""
-        told: dict[str, Any] | None = None
-        ended: BoxStatus | None = None
-        try:
-            with anyio.fail_after(max(timeout.total_seconds(), 0.0)):
-                told = await self._converse(output)
-        except TimeoutError:
-            ended = BoxStatus.TIMED_OUT
-        except FloodError:
-            ended = BoxStatus.OUTPUT_LIMIT
-        except WireClosedError:
-            raise
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._stop(output)
-            raise
-        if told is None:
-            with anyio.CancelScope(shield=True):
-                told = await self._stop(output)
-        return ended, told or {}
-
-    async def _converse(self, output: Output) -> dict[str, Any]:
-        """Send what waits to be sent while listening for the end of a command."""
-        if self._wire.try_flush():
-            return await self._listen(output)
-        told: dict[str, Any] = {}
-        failed: list[Exception] = []
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._send, failed)
-            try:
-                told = await self._listen(output)
-            except (FloodError, WireClosedError) as error:
-                failed.append(error)
-            group.cancel_scope.cancel()
-        if failed and not told:
-            raise failed[0]
-        return told
-
-    async def _send(self, failed: list[Exception]) -> None:
-        try:
-            await self._wire.flush()
-        except WireClosedError as error:
-            failed.append(error)  # whoever listens notices as well
-
-    async def _listen(self, output: Output) -> dict[str, Any]:
-        while True:
-            kind, payload = await self._wire.receive()
-            if kind == b"X":
-                return claims_of(payload)
-            output.take(kind, payload)
-
-    async def _stop(self, output: Output) -> dict[str, Any]:
-        """Have a command killed; if it does not end by that, its container does."""
-        output.deaf = True
-        self._wire.put(b"K")
-        try:
-            with anyio.fail_after(_GRACE):
-                return await self._converse(output)
-        except (WireClosedError, TimeoutError):
-            self._lose("a command in it could not be ended")
-            return {}
+            return msgspec.structs.replace(done, artifacts=found.artifacts, rejected=found.rejected)
 
     async def _post_mortem(self, since: datetime) -> BoxStatus:
         """Say what has ended a box in the middle of a command."""
+        if self._closed:
+            self._require_open()
         self._lose("a command has ended it")
         until = self._clock.now()
         starved = await anyio.to_thread.run_sync(
@@ -233,10 +190,7 @@ class DockerBox:
             InvalidArgumentsError: A path leads out of it.
             SandboxError: They do not fit, or the box is closed or gone.
         """
-        async with self._asking():
-            for path, content in files.items():
-                self._file(_inside(path), content)
-            await self._written()
+        await self._write([_file(_inside(path), content) for path, content in files.items()])
 
     async def read(self, path: PurePosixPath, /) -> bytes:
         """Return the content of a regular file of the work folder.
@@ -250,15 +204,29 @@ class DockerBox:
             found = await self._give([name], (), self._container.limits.file, 1)
         if not found.artifacts:
             reason = found.rejected[0].reason if found.rejected else "there is none"
-            raise SandboxError(f"{name} cannot be read: {reason}.", remedy="")
+            raise SandboxError(
+                f"{name} cannot be read: {reason}.",
+                remedy="List the files of the box; limits are part of its spec.",
+            )
         return found.artifacts[0].content
 
     async def files(self) -> Sequence[FileInfo]:
-        """Return the regular files of the work folder."""
+        """Return the regular files of the work folder.
+
+        Raises:
+            SandboxError: They have too many names, or some cannot be looked at.
+        """
         async with self._asking():
-            self._wire.ask(b"L")
-            told = (await self._answer())[0]
-            return [FileInfo(str(path), int(size)) for path, size in told.get("files", ())]
+            found = Found(0, self._container.limits.inodes)
+            self._talk.ask(b"L", names=NAMES, count=self._container.limits.inodes)
+            done = await self._answer(found)
+        if not done.whole:
+            raise SandboxError(
+                "The files of the box cannot be listed: it holds too many, or folders that "
+                "cannot be looked into.",
+                remedy="Have a command remove what is not needed.",
+            )
+        return listing_of(found)
 
     async def collect(self, patterns: Sequence[str], /) -> Collected:
         """Return regular files that patterns name, within the caps of the box."""
@@ -268,26 +236,7 @@ class DockerBox:
     async def changes(self) -> Changes:
         """Return what has changed in the work folder since this was asked before."""
         async with self._asking():
-            self._wire.ask(b"S", cap=self._container.limits.snapshot, tell=True)
-            told, found = await self._answer()
-        files: dict[str, tuple[bytes, bool]] = {}
-        links: dict[str, str] = {}
-        folders: list[str] = []
-        for head, content in found:
-            path = inside(head["path"])
-            if "link" in head:
-                links[path] = str(head["link"])
-            elif head.get("folder"):
-                folders.append(path)
-            else:
-                files[path] = (content, bool(head.get("executable")))
-        return Changes(
-            files=files,
-            links=links,
-            folders=tuple(folders),
-            gone=tuple(str(path) for path in told.get("gone", ())),
-            whole=told.get("whole") is True,
-        )
+            return await self._look(tell=True)
 
     async def restore(self, changes: Changes, /, *, known: bool = True) -> None:
         """Put everything that a snapshot holds into the work folder.
@@ -296,30 +245,42 @@ class DockerBox:
             known: Whether `changes` does not tell of it any more.
 
         Raises:
+            InvalidArgumentsError: A path leads out of it.
             SandboxError: It does not fit.
         """
+        parts = [_entry(_inside(path), folder=True) for path in changes.folders]
+        for path, (content, executable) in changes.files.items():
+            parts.append(_file(_inside(path), content, executable=executable))
+        parts += [_entry(_inside(path), link=target) for path, target in changes.links.items()]
+        await self._write(parts, known=known)
+
+    async def _write(self, entries: Sequence[_Entry], *, known: bool = False) -> None:
+        """Put files into the work folder, in parts that a small box can hold."""
+        for head, content in entries:
+            if len(content) > self._container.limits.file:
+                raise SandboxError(f"{head['path']} is too large for a box.", remedy=_LARGER)
         async with self._asking():
-            for path in changes.folders:
-                self._wire.put(b"W", json.dumps({"path": path, "folder": True}).encode() + b"\n")
-            for path, (content, executable) in changes.files.items():
-                self._file(path, content, executable=executable)
-            for path, target in changes.links.items():
-                self._wire.put(b"W", json.dumps({"path": path, "link": target}).encode() + b"\n")
-            await self._written()
+            for head, content in entries:
+                for place in range(0, max(len(content), 1), _PIECE):
+                    part = json.dumps({**head, "append": place > 0}).encode()
+                    self._wire.put(b"W", part + b"\n" + content[place : place + _PIECE])
+            self._talk.ask(b"D")
+            wrong = (await self._answer(Found(0, 0))).wrong
+            if wrong:
+                told = "; ".join(f"{path}: {reason}" for path, reason in wrong[:5])
+                raise SandboxError(
+                    f"Files cannot be written: {told:.2000}.",
+                    remedy="Remove what is in the way, or give the box more room.",
+                )
             if known:
-                self._wire.ask(b"S", cap=self._container.limits.snapshot, tell=False)
-                await self._answer()
+                await self._look(tell=False)
 
-    def _file(self, path: str, content: bytes, **more: Any) -> None:
-        head = json.dumps({"path": path, **more}).encode()
-        self._wire.put(b"W", head + b"\n" + content)
-
-    async def _written(self) -> None:
-        self._wire.put(b"W")
-        wrong = (await self._answer())[0].get("wrong", ())
-        if wrong:
-            told = "; ".join(f"{path}: {reason}" for path, reason in wrong[:5])
-            raise SandboxError(f"Files cannot be written: {told}.", remedy="")
+    async def _look(self, *, tell: bool) -> Changes:
+        limits = self._container.limits
+        count = 2 * limits.inodes  # a path may be gone, and something else be there
+        found = Found(limits.snapshot if tell else 0, count if tell else 0)
+        self._talk.ask(b"S", cap=limits.snapshot, names=NAMES, count=count, tell=tell)
+        return changes_of(found, await self._answer(found))
 
     async def _collect(self, patterns: Sequence[str]) -> Collected:
         limits = self._container.limits
@@ -328,62 +289,61 @@ class DockerBox:
     async def _give(
         self, paths: list[str], patterns: Sequence[str], most: int, count: int
     ) -> Collected:
-        self._wire.ask(b"G", paths=paths, patterns=list(patterns), bytes=most, count=count)
-        told, found = await self._answer()
-        artifacts: list[Artifact] = []
-        rejected = [Rejected(str(path), str(reason)) for path, reason in told.get("rejected", ())]
-        for head, content in found:
-            most -= len(content)
-            if most < 0 or len(artifacts) >= count:
-                rejected.append(Rejected(str(head["path"]), "it is too much"))
-            else:
-                artifacts.append(Artifact(inside(head["path"]), content))
-        return Collected(artifacts=tuple(artifacts), rejected=tuple(rejected))
-
-    async def _answer(self) -> tuple[dict[str, Any], list[tuple[dict[str, Any], bytes]]]:
-        """Return what the supervisor says, and the files that come with it."""
-        found: list[tuple[dict[str, Any], bytes]] = []
+        found = Found(most, count)
+        self._talk.ask(b"G", paths=paths, patterns=list(patterns), bytes=most, count=count)
+        done = await self._answer(found)
         try:
-            with anyio.fail_after(_ANSWER):
-                await self._wire.flush()
-                while True:
-                    kind, payload = await self._wire.receive()
-                    if kind == b"D":
-                        return claims_of(payload), found
-                    if kind == b"F":
-                        head, _, content = payload.partition(b"\n")
-                        found.append((claims_of(head), content))
-        except (WireClosedError, TimeoutError) as error:
-            self._lose(str(error) or "it did not answer")
-            raise BoxLostError(
-                f"The box is gone: {self.lost}.", remedy="Open another one."
-            ) from error
+            return collected_of(found, done, paths, patterns)
+        except WireClosedError as error:
+            raise self._gone(error) from error
+
+    async def _answer(self, found: Found) -> Done:
+        try:
+            return await self._talk.answer(found)
+        except WireClosedError as error:
+            raise self._gone(error) from error
 
     # --- Its life ----------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:
-        """Have a turn at the wire; left in the middle, it is a wire that nobody can use."""
+        """Have a turn at the wire."""
         async with self._turn:
             self._require_open()
-            try:
+            with self._answering():
                 yield
-            except Exception:
-                raise
-            except BaseException:
-                self._lose("it was asked for something and then left alone")
-                raise
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Wait for an answer; a wire that is left before is one that nobody can use."""
+        try:
+            yield
+        except SandboxError:
+            raise  # an answer, or the end of the box
+        except BaseException:
+            self._lose("it was asked for something and then left alone")
+            raise
 
     def _require_open(self) -> None:
-        if self.lost:
-            raise BoxLostError(f"The box is gone: {self.lost}.", remedy="Open another one.")
         if self._closed:
             raise SandboxError("The box is closed.", remedy="Open another one.")
+        if not self.lost:
+            try:
+                self._wire.require_quiet()
+            except WireClosedError as error:
+                self._lose(str(error))
+        if self.lost:
+            raise BoxLostError(f"The box is gone: {self.lost}.", remedy="Open another one.")
+
+    def _gone(self, error: Exception) -> BoxLostError:
+        self._lose(str(error))
+        return BoxLostError(f"The box is gone: {self.lost}.", remedy="Open another one.")
 
     def _lose(self, reason: str) -> None:
         if not self.lost:
             self.lost = reason
-            self._drop(self._container)
+            if not self._closed:
+                self._drop(self._container)
 
     def close(self) -> None:
         """End the box and everything in it; its container is removed soon after."""
@@ -393,8 +353,16 @@ class DockerBox:
                 self._drop(self._container)
 
 
-def _inside(path: PurePosixPath) -> str:
+def _inside(path: PurePosixPath | str) -> str:
     try:
         return inside(path)
     except ValueError as error:
         raise InvalidArgumentsError(str(error), remedy="Use a relative path.") from error
+
+
+def _file(path: str, content: bytes, *, executable: bool = False) -> _Entry:
+    return {"path": path, "executable": executable}, content
+
+
+def _entry(path: str, **more: Any) -> _Entry:
+    return {"path": path, **more}, b""

@@ -62,6 +62,7 @@ def arguments(
         },
         "labels": labels,
         "stdin_open": True,
+        "stop_signal": "SIGKILL",  # the supervisor ends for no other, and Docker would wait for it
         "network_disabled": True,
     }
     return container, _host(limits, runtime)
@@ -74,7 +75,7 @@ def _host(limits: BoxLimits, runtime: str | None) -> dict[str, Any]:
     return {
         "auto_remove": True,
         "cap_drop": ["ALL"],
-        "init": True,
+        "init": False,  # the supervisor is the first process: out of reach of whatever runs
         "ipc_mode": "private",
         "log_config": {"Type": "none", "Config": {}},
         "mem_limit": limits.memory,
@@ -82,7 +83,7 @@ def _host(limits: BoxLimits, runtime: str | None) -> dict[str, Any]:
         "nano_cpus": int(limits.cpus * 1e9),
         "network_mode": "none",
         "oom_score_adj": 500,
-        "pids_limit": limits.pids + 3,  # the init process, the supervisor, and one to fork
+        "pids_limit": limits.pids + 3,  # the supervisor, one to fork, and one to spare
         "read_only": True,
         "runtime": runtime,
         "security_opt": ["no-new-privileges:true", f"seccomp={seccomp_profile()}"],

@@ -43,8 +43,11 @@ def pull(daemon: Daemon, name: str) -> Iterator[str]:
     Raises:
         SandboxUnavailableError: Docker cannot be reached, or the registry cannot.
     """
-    repository, _, tag = name.partition(":")
     with daemon.asking() as client:
+        from docker.utils import parse_repository_tag
+
+        # A colon may belong to the port of a registry, or to a digest.
+        repository, tag = parse_repository_tag(name)
         for line in client.pull(repository, tag=tag or "latest", stream=True, decode=True):
             if "error" in line:
                 raise SandboxUnavailableError(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -16,7 +15,16 @@ from astro.core.clock import Clock, SystemClock
 from astro.core.errors import SandboxError
 from astro.core.sandbox import BoxLimits, SandboxReport, SandboxSpec
 from astro.sandboxes.docker.box import DockerBox
-from astro.sandboxes.docker.daemon import LABEL, OWNER, Container, Daemon
+from astro.sandboxes.docker.daemon import (
+    LABEL,
+    OWNER,
+    PATIENCE,
+    SANDBOX,
+    Container,
+    Daemon,
+    NoImageError,
+)
+from astro.sandboxes.docker.leftovers import Leftovers, owner
 from astro.sandboxes.docker.pool import Pool
 from astro.sandboxes.docker.preflight import require_controls
 
@@ -26,6 +34,8 @@ T = TypeVar("T")
 DEFAULT_IMAGE: Final = "astro-sandbox"
 """Name of the image that `astro sandbox build` and the project's script make."""
 
+_LOOK: Final = 0.05  # seconds between looks at what is under way
+
 
 class DockerSandbox:
     """Makes boxes of containers: no network, no privileges, limits on everything.
@@ -34,13 +44,15 @@ class DockerSandbox:
     no way to run anything outside of a container.
 
     Args:
-        image: Name or id of an image that is here; it needs `python3`. Never pulled.
+        image: Name or id of an image that is here; it needs `python3`. Never pulled. All boxes
+            of one sandbox have the same, also when the name comes to mean another one.
         limits: Of boxes that say none of their own.
         runtime: Of Docker, as "runsc" for gVisor; None takes Docker's default.
         pool: Containers kept ready, of the default image and limits.
         idle: After how long without use none are kept ready any more.
         boxes: How many may be open at the same moment; others wait.
         url: Where Docker listens; None takes DOCKER_HOST or the usual socket.
+        patience: How long Docker may take to answer.
     """
 
     def __init__(
@@ -53,24 +65,32 @@ class DockerSandbox:
         idle: timedelta = timedelta(minutes=5),
         boxes: int = 16,
         url: str | None = None,
+        patience: timedelta = PATIENCE,
         clock: Clock | None = None,
     ) -> None:
         self._image = image
         self._limits = limits or BoxLimits()
         self._runtime = runtime
+        self._size = pool
+        self._idle = idle
+        self._boxes = boxes
+        self._patience = patience.total_seconds()
         self._clock = clock or SystemClock()
-        self._daemon = Daemon(url, runtime=runtime)
+        self._daemon = Daemon(url, runtime=runtime, patience=patience)
         self._turns = anyio.CapacityLimiter(boxes)
         self._threads = anyio.CapacityLimiter(2 * boxes + 4)
         self._ids: dict[str, str] = {}
-        self._labels = {LABEL: "1", OWNER: _owner()}
+        self._name = str(id(self))
         self._users = 0
-        self._pool = Pool(
-            lambda: self._begin(self._image, self._limits),
+        self._door = threading.Lock()  # of who comes and who goes
+        self._forgotten = 0
+        self._counting = threading.Lock()
+        self._pool = self._new_pool()
+        self._leftovers = Leftovers(
+            self._daemon.boxes,
             self._daemon.remove,
-            self._clock.monotonic,
-            size=pool,
-            idle=idle,
+            sandbox=self._name,
+            knows=lambda id_: self._pool.knows(id_),
         )
 
     async def __aenter__(self) -> DockerSandbox:
@@ -79,20 +99,14 @@ class DockerSandbox:
         Raises:
             SandboxUnavailableError: Docker, one of its controls or the image is missing.
         """
-        if self._users == 0:
-            await self.check()
-            await self._in_thread(self._sweep)
-            self._pool.open()
-        self._users += 1
+        await self._in_thread(self._enter, lambda _: self._in_background(self._leave))
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Remove all containers."""
-        self._users -= 1
-        if self._users == 0:
-            with anyio.CancelScope(shield=True):
-                await self._in_thread(self._pool.close)
-                await self._in_thread(self._daemon.close)
+        """Remove all containers; boxes that are still open are lost."""
+        leaving = self._in_background(self._leave)  # however often this task is cancelled
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(leaving.join, abandon_on_cancel=True)
 
     async def check(self) -> SandboxReport:
         """Return what this sandbox is, after one box was opened and looked at.
@@ -100,11 +114,7 @@ class DockerSandbox:
         Raises:
             SandboxUnavailableError: Docker, one of its controls or the image is missing.
         """
-        try:
-            return await self._in_thread(self._check)
-        finally:
-            if self._users == 0:
-                self._daemon.close()
+        return await self._in_thread(self._check_alone)
 
     @asynccontextmanager
     async def open(self, spec: SandboxSpec, /) -> AsyncIterator[DockerBox]:
@@ -118,14 +128,14 @@ class DockerSandbox:
             raise SandboxError(
                 "The sandbox is not open.", remedy="Use it inside 'async with sandbox:'."
             )
-        turn = object()  # a box may be closed by another task than the one that opened it
+        pool, turn = self._pool, object()  # another task may close it than the one that opens it
         await self._turns.acquire_on_behalf_of(turn)
         try:
-            container = await self._container(spec)
+            container = await self._container(spec, pool)
             box = DockerBox(
                 container,
                 clock=self._clock,
-                drop=self._pool.drop,
+                drop=pool.drop,
                 died=self._daemon.ran_out_of_memory,
             )
             try:
@@ -135,35 +145,83 @@ class DockerSandbox:
         finally:
             self._turns.release_on_behalf_of(turn)
 
-    async def _container(self, spec: SandboxSpec) -> Container:
+    async def _container(self, spec: SandboxSpec, pool: Pool) -> Container:
         image, limits = spec.image or self._image, spec.limits or self._limits
         if (image, limits) == (self._image, self._limits):
-            ready = self._pool.take()
+            ready = pool.take()
             if ready is not None:
                 return ready
-        made: list[Container] = []
-        try:
-            await self._in_thread(lambda: made.append(self._begin(image, limits)))
-        except BaseException:
-            for container in made:  # cancelled while it was made
-                self._pool.drop(container)
-            raise
-        return made[0]
+        return await self._in_thread(
+            lambda: pool.order(lambda: self._begin(image, limits)), pool.drop
+        )
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Do what blocks in a thread; who is cancelled waits for it, so that nothing is left."""
-        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+    async def _in_thread(
+        self, work: Callable[[], T], undo: Callable[[T], object] | None = None
+    ) -> T:
+        """Do what blocks in a thread.
+
+        Who is cancelled does not wait for it. What comes of it then is undone.
+        """
+        while self._forgotten >= self._boxes:  # noqa: ASYNC110  # threads cannot wake a task that may be of any loop
+            await anyio.sleep(_LOOK)
+        task = _Task(work, undo)
+        try:
+            return await anyio.to_thread.run_sync(
+                task.perform, limiter=self._threads, abandon_on_cancel=True
+            )
+        except BaseException:
+            self._forget(task)
+            raise
+
+    def _forget(self, task: _Task[Any]) -> None:
+        with self._counting:
+            self._forgotten += 1
+
+        def over() -> None:
+            with self._counting:
+                self._forgotten -= 1
+
+        task.forget(over)
+
+    def _in_background(self, work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=work, name="astro-sandbox", daemon=True)
+        thread.start()
+        return thread
 
     # --- In threads --------------------------------------------------------------------------
 
-    def _begin(self, image: str, limits: BoxLimits) -> Container:
-        if image not in self._ids:
-            self._ids[image] = self._daemon.image(image)
-        return self._daemon.begin(self._ids[image], limits, self._labels, self._clock.monotonic())
+    def _enter(self) -> None:
+        with self._door:
+            if self._users == 0:
+                self._ids.clear()
+                try:
+                    self._check()
+                    self._leftovers.sweep()
+                except BaseException:
+                    self._daemon.close()
+                    raise
+                self._pool = self._new_pool()
+                self._pool.open()
+            self._users += 1
+
+    def _leave(self) -> None:
+        with self._door:
+            self._users -= 1
+            if self._users == 0:
+                if self._pool.close(self._patience):
+                    self._leftovers.purge()
+                self._daemon.close()
+
+    def _check_alone(self) -> SandboxReport:
+        try:
+            return self._check()
+        finally:
+            if self._users == 0:
+                self._daemon.close()
 
     def _check(self) -> SandboxReport:
         unenforced = require_controls(self._daemon.info(), self._runtime)
-        self._ids[self._image] = self._daemon.image(self._image)
+        self._ids.pop(self._image, None)
         container = self._begin(self._image, self._limits)
         container.wire.close()
         self._daemon.remove(container.id)
@@ -173,37 +231,76 @@ class DockerSandbox:
             unenforced=unenforced,
         )
 
-    def _sweep(self) -> None:
-        """Remove the containers of processes of this machine that are gone."""
-        for id_, owner in self._daemon.boxes().items():
-            if _is_gone(owner):
-                self._daemon.remove(id_)
+    def _begin(self, image: str, limits: BoxLimits) -> Container:
+        """Begin a container of an image, which is the same one as long as that is here."""
+        known = self._ids.get(image)
+        if known is not None:
+            with suppress(NoImageError):
+                return self._begin_of(known, limits)
+        self._ids[image] = known = self._daemon.image(image)
+        return self._begin_of(known, limits)
+
+    def _begin_of(self, id_: str, limits: BoxLimits) -> Container:
+        # A fork of this process is another owner.
+        labels = {LABEL: "1", OWNER: owner(), SANDBOX: self._name}
+        return self._daemon.begin(id_, limits, labels, self._clock.monotonic())
+
+    def _new_pool(self) -> Pool:
+        return Pool(
+            lambda: self._begin(self._image, self._limits),
+            self._daemon.remove,
+            lambda: self._leftovers.sweep(),
+            self._clock.monotonic,
+            size=self._size,
+            idle=self._idle,
+        )
 
 
-def _owner() -> str:
-    """Return a name of this process that no other one has had since the machine was started."""
-    pid = os.getpid()
-    return f"{_boot()}:{pid}:{_begun(pid)}"
+class _Task(Generic[T]):
+    """What a thread does for somebody who may stop waiting for it.
 
+    Args:
+        undo: Undoes it, if nobody waits for it any more; must not block.
+    """
 
-def _is_gone(owner: str) -> bool:
-    boot, _, rest = owner.partition(":")
-    pid, _, begun = rest.partition(":")
-    if not boot or boot != _boot() or not pid.isdigit():
-        return False  # of another machine, or of before: whoever is there knows better
-    return _begun(int(pid)) != begun
+    def __init__(self, work: Callable[[], T], undo: Callable[[T], object] | None) -> None:
+        self._work = work
+        self._undo = undo
+        self._lock = threading.Lock()
+        self._begun = False
+        self._over: Callable[[], None] | None = None
+        self._found: list[T] = []
+        self._ended = False
 
+    def perform(self) -> T:
+        """Do it, in a thread."""
+        with self._lock:
+            self._begun = self._over is None
+        if not self._begun:
+            raise SandboxError("Nobody waits for it.", remedy="")
+        try:
+            found = self._work()
+            self._found.append(found)
+            return found
+        finally:
+            with self._lock:
+                self._ended = True
+                if self._over is not None:
+                    self._finish(self._over)
 
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+    def forget(self, over: Callable[[], None]) -> None:
+        """Stop waiting for it.
 
+        Args:
+            over: Called once nothing is under way any more.
+        """
+        with self._lock:
+            self._over = over
+            if self._ended or not self._begun:
+                self._finish(over)
 
-def _begun(pid: int) -> str:
-    """Return when a process began, in ticks of the kernel; empty if there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
+    def _finish(self, over: Callable[[], None]) -> None:
+        if self._undo is not None:
+            for found in self._found:
+                self._undo(found)
+        over()

@@ -4,10 +4,15 @@ It is sent into the container as text and imports nothing but the standard libra
 never runs it. What it says is a claim: the host measures time, counts output and decides.
 
 Frames in both directions are one letter, four bytes of length, and a payload. From the host come
-`R` (run; JSON), `I` (standard input; empty at its end), `K` (kill what runs), `W` (a file: JSON
-of its path, a line break, its content), `G` (give files; JSON), `S` (what has changed; JSON).
-To the host go `Y` (ready; JSON), `O` and `P` (output and error output), `X` (a run ended; JSON),
-`F` (a file, as in `W`) and `D` (done; JSON).
+`R` (run), `I` (standard input; empty at its end), `K` (kill what runs), `W` (a part of a file:
+JSON of its path, a line break, its content), `D` (all of them are here), `G` (give files), `L`
+(list them) and `S` (what has changed). To the host go `Y` (ready), `O` and `P` (output and error
+output), `X` (a run ended), `F` (a file, as in `W`) and `D` (done). What is asked has a number,
+and its answer the same one.
+
+Programs run as the same user. They cannot look into this process, and as the first of the box it
+gets no signal of theirs but those that it handles. Nothing of theirs is alive when it looks at
+files, and it ends when they have changed what they can change of it.
 """
 
 from __future__ import annotations
@@ -16,34 +21,68 @@ import ctypes
 import fnmatch
 import json
 import os
+import resource
 import select
 import signal
 import stat
 import struct
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 Asked = dict[str, Any]
 Pipes = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 HEAD = struct.Struct(">cI")
 LARGE = 65536
+PIECE = 1 << 20
+SMALL = 4096  # bytes of output that are worth a frame
+CHATTY = 100  # smaller frames in a row, after which
+PAUSE = 0.001  # seconds pass before the next, for each of them is work for the host
+TOLD = 10  # of what could not be written
+NAME = 4096
+REJECTED = 256 * 1024  # bytes of what is said of files that are not given
 HOST_IN, HOST_OUT = 0, 1
+
+
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def dumpable(yes: bool) -> None:
     """Let programs of the same user look into this process, or not."""
-    ctypes.CDLL(None, use_errno=True).prctl(4, int(yes), 0, 0, 0)
+    LIBC.prctl(4, int(yes), 0, 0, 0)
+
+
+def adopt() -> None:
+    """Become the parent of processes that lose theirs, also where this is not the first one."""
+    LIBC.prctl(36, 1, 0, 0, 0)
+
+
+def touched() -> tuple[Any, ...]:
+    """Return all that programs of the same user can change of this process."""
+    numbers = [number for name, number in vars(resource).items() if name.startswith("RLIMIT_")]
+    limits = [resource.getrlimit(number) for number in numbers]
+    return limits, os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)
+
+
+PROCESSORS = os.sched_getaffinity(0)
+UNTOUCHED = touched()
+
+
+def write_out(data: bytes) -> None:
+    """Write to the host; end when nobody listens any more."""
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[os.write(HOST_OUT, left) :]
+    except OSError:
+        os._exit(0)
 
 
 def send(kind: bytes, payload: bytes = b"") -> None:
-    """Send a frame; end when nobody listens any more."""
-    data = HEAD.pack(kind, len(payload)) + payload
-    try:
-        while data:
-            data = data[os.write(HOST_OUT, data) :]
-    except OSError:
-        os._exit(0)
+    """Send a frame."""
+    write_out(HEAD.pack(kind, len(payload)) + payload)
 
 
 def tell(kind: bytes, **fields: Any) -> None:
@@ -88,15 +127,6 @@ class Host:
 # --- Running ---------------------------------------------------------------------------------
 
 
-def kill_all() -> None:
-    """Kill every process of this box but this one and the first."""
-    for _ in range(100):
-        try:
-            os.kill(-1, signal.SIGKILL)
-        except OSError:
-            return
-
-
 def out_of_memory() -> int:
     """Return how often the kernel has killed something here for want of memory."""
     for name in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
@@ -110,42 +140,82 @@ def out_of_memory() -> int:
     return 0
 
 
+HANDLED = [
+    number
+    for number in signal.valid_signals()
+    if number not in (signal.SIGKILL, signal.SIGSTOP) and number < 32
+]
+
+
 def child(asked: Asked, pipes: Pipes) -> None:
     """Become the program; return only if it is Python code, to be run by the caller."""
     for number, end in enumerate((pipes[0][0], pipes[1][1], pipes[2][1])):
         os.dup2(end, number)
     os.closerange(3, 256)
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")  # rather this than the supervisor
-    except OSError:
-        pass
+    for number in HANDLED:
+        signal.signal(number, signal.SIG_DFL)
+    if asked["code"] is not None:  # as in any other Python program
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # rather this than the supervisor
+    with suppress(OSError):
+        os.sched_setaffinity(0, PROCESSORS)
     dumpable(True)
     os.environ.update(asked["env"])
     try:
         os.chdir(asked["cwd"])
         if asked["code"] is None:
             os.execvp(asked["argv"][0], asked["argv"])
-    except OSError as error:
-        os.write(2, f"{asked['argv'][0] if asked['argv'] else ''}: {error.strerror}\n".encode())
-        os._exit(126 if isinstance(error, PermissionError) else 127)
+    except (OSError, ValueError) as error:
+        name = asked["argv"][0] if asked["argv"] else asked["cwd"]
+        said = f"{name}: {getattr(error, 'strerror', None) or error}\n"
+        os.write(2, said.encode("utf-8", "backslashreplace"))
+        os._exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
 class Program:
-    """A program that runs: its pipes, and what is still to be written to it."""
+    """A program that runs: its pipes, and what is still to be written to it.
+
+    Attributes:
+        status: How it ended; None while it runs.
+        cpu: Seconds of processor time of it and of all that it has begun, once they are gone.
+    """
 
     def __init__(self, pid: int, pipes: Pipes) -> None:
         self.pid = pid
+        self.status: int | None = None
+        self.cpu = 0.0
         self.stdin, self.outputs = pipes[0][1], {pipes[1][0]: b"O", pipes[2][0]: b"P"}
         for mine, its in ((1, pipes[0]), (0, pipes[1]), (0, pipes[2])):
             os.close(its[1 - mine])
             os.set_blocking(its[mine], False)
         self.waiting = bytearray()
         self.ended = False
+        self.small = 0  # frames in a row that are
+
+    def reap(self, options: int) -> bool:
+        """Take leave of a process that has ended; return whether there may be more."""
+        try:
+            pid, status, used = os.wait4(-1, options)
+        except ChildProcessError:
+            return False
+        if pid:
+            self.cpu += used.ru_utime + used.ru_stime
+        if pid == self.pid:
+            self.status = status
+        return bool(pid)
+
+    def end(self) -> None:
+        """Kill every process of this box but this one, and return when they are gone."""
+        while True:
+            with suppress(OSError):  # there is none
+                os.kill(-1, signal.SIGKILL)
+            if not self.reap(0):
+                return
 
     def feed(self, data: bytes) -> None:
         """Take more standard input; none ends it."""
@@ -180,6 +250,7 @@ class Program:
             os.close(end)
             del self.outputs[end]
             return False
+        self.small = self.small + 1 if len(data) < SMALL else 0
         send(self.outputs[end], data)
         return True
 
@@ -190,18 +261,19 @@ class Program:
                 pass
 
 
-def watch(host: Host, program: Program, pulse: int) -> tuple[int, Any]:
-    """Serve a program until it has ended; return how, and what it used."""
+def watch(host: Host, program: Program, pulse: int) -> None:
+    """Serve a program until it has ended."""
     poll = select.poll()
     while True:
         while (frame := host.frame()) is not None:
             if frame[0] == b"I":
                 program.feed(frame[1])
             elif frame[0] == b"K":
-                kill_all()
-        pid, status, used = os.wait4(program.pid, os.WNOHANG)
-        if pid:
-            return status, used
+                program.end()
+        while program.reap(os.WNOHANG):
+            pass
+        if program.status is not None:
+            return
         for end in (HOST_IN, pulse, *program.outputs):
             poll.register(end, select.POLLIN)
         feeding = program.stdin >= 0 and bool(program.waiting or program.ended)
@@ -214,12 +286,31 @@ def watch(host: Host, program: Program, pulse: int) -> tuple[int, Any]:
             poll.unregister(program.stdin)
         if pulse in ready:
             os.read(pulse, 512)
+        if program.small > CHATTY:
+            time.sleep(PAUSE)
         for end in [end for end in program.outputs if end in ready]:
             program.relay(end)
         if feeding and program.stdin in ready:
             program.pump()
         if HOST_IN in ready:
             host.fill()
+
+
+def clear_away(folder: str) -> None:
+    """Remove what lives on without a process: shared memory, semaphores, queues of messages."""
+    with suppress(OSError):
+        os.chmod(folder, 0o700)  # or no command could begin in it any more
+    for name, remove in (("shm", "shmctl"), ("sem", "semctl"), ("msg", "msgctl")):
+        try:
+            with open("/proc/sysvipc/" + name) as lines:
+                found = [int(line.split()[1]) for line in lines.readlines()[1:]]
+        except OSError:
+            continue
+        for one in found:
+            getattr(LIBC, remove)(one, *((0, 0) if name == "sem" else (0,)), None)
+    with suppress(OSError), os.scandir("/dev/mqueue") as entries:
+        for entry in entries:
+            os.unlink(entry.path)
 
 
 def run(host: Host, asked: Asked, pulse: int) -> Asked | None:
@@ -233,93 +324,141 @@ def run(host: Host, asked: Asked, pulse: int) -> Asked | None:
             os.close(pair[0])
             os.close(pair[1])
         send(b"P", f"no process can be started: {error.strerror}\n".encode())
-        tell(b"X", code=126, cpu=0.0, oom=0)
+        tell(b"X", n=asked["n"], code=126, cpu=0.0, oom=0)
         return None
     if not pid:
         child(asked, pipes)
         return asked
     program = Program(pid, pipes)
-    status, used = watch(host, program, pulse)
-    kill_all()  # what it has left behind
+    watch(host, program, pulse)
+    program.end()  # what it has left behind
+    clear_away(asked["cwd"])
     program.drain()
     for end in [*program.outputs, *([program.stdin] if program.stdin >= 0 else [])]:
         os.close(end)
-    code = os.waitstatus_to_exitcode(status)
-    tell(
-        b"X",
-        code=code if code >= 0 else 128 - code,
-        cpu=used.ru_utime + used.ru_stime,
-        oom=out_of_memory() - before,
-    )
+    if touched() != UNTOUCHED:
+        sys.exit("a program has changed its supervisor")
+    code = os.waitstatus_to_exitcode(program.status or 0)
+    code = code if code >= 0 else 128 - code
+    tell(b"X", n=asked["n"], code=code, cpu=program.cpu, oom=out_of_memory() - before)
     return None
 
 
 # --- Files -----------------------------------------------------------------------------------
 
 
-def walk(top: str, base: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """Yield every path below a folder with its status; follows no link."""
+def look_into(base: str, blind: list[str]) -> list[tuple[str, os.DirEntry[str]]]:
+    """Return what a folder holds, the first one last."""
     try:
-        entries = sorted(os.scandir(top), key=lambda one: one.name)
+        with os.scandir(base or ".") as entries:
+            found = sorted(entries, key=lambda one: one.name, reverse=True)
     except OSError:
-        return
-    for entry in entries:
-        path = base + entry.name
+        blind.append(base)
+        return []
+    return [(base + "/" + one.name if base else one.name, one) for one in found]
+
+
+def walk(blind: list[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every path of the work folder with its status; follows no link.
+
+    Args:
+        blind: Takes what cannot be looked at.
+    """
+    waiting = look_into("", blind)
+    while waiting:
+        path, entry = waiting.pop()
         try:
             info = entry.stat(follow_symlinks=False)
         except OSError:
+            blind.append(path)
             continue
         yield path, info
         if stat.S_ISDIR(info.st_mode):
-            yield from walk(os.path.join(top, entry.name), path + "/")
+            waiting += look_into(path, blind)
 
 
-def content_of(path: str) -> bytes:
-    """Return the content of a regular file; never waits for a pipe, never follows a link."""
+def give_file(path: str, most: int, **more: Any) -> int:
+    """Give a regular file; never waits for a pipe, never follows a link. Return its size.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     end = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if not stat.S_ISREG(os.fstat(end).st_mode):
+        info = os.fstat(end)
+        if not stat.S_ISREG(info.st_mode):
             raise OSError("it is no regular file")
-        parts = []
-        while part := os.read(end, 1 << 20):
-            parts.append(part)
-        return b"".join(parts)
+        if info.st_size > most:
+            raise OSError("it is too large")
+        head = json.dumps({"path": path, **more}).encode() + b"\n"
+        write_out(HEAD.pack(b"F", len(head) + info.st_size) + head)
+        left = info.st_size
+        while left:
+            part = os.read(end, min(left, PIECE))
+            if not part:
+                os._exit(1)  # it was said to be longer; nobody is there who can have cut it
+            write_out(part)
+            left -= len(part)
+        return info.st_size
     finally:
         os.close(end)
 
 
-def give(path: str, content: bytes, **more: Any) -> None:
-    head = json.dumps({"path": path, **more}).encode()
-    send(b"F", head + b"\n" + content)
+def give(path: str, **more: Any) -> None:
+    """Give what has no content."""
+    send(b"F", json.dumps({"path": path, **more}).encode() + b"\n")
 
 
 def nameable(path: str) -> bool:
     try:
-        path.encode()
+        return len(path.encode()) < NAME
     except UnicodeEncodeError:
         return False
-    return True
+
+
+class Names:
+    """Counts what is given, and says when it is too much."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.left, self.count = asked["names"], asked["count"]
+
+    def fit(self, path: str, link: str = "") -> bool:
+        self.left -= len(json.dumps(path)) + len(json.dumps(link)) + 100
+        self.count -= 1
+        return bool(self.left >= 0 and self.count >= 0)
 
 
 KINDS = ((stat.S_ISDIR, "folder"), (stat.S_ISLNK, "symbolic link"), (stat.S_ISFIFO, "pipe"))
 
 
+class Rejected:
+    """What is not given, and why; no more of it than the host listens to."""
+
+    def __init__(self) -> None:
+        self.told: list[list[str]] = []
+        self.left = REJECTED
+
+    def add(self, path: str, reason: str) -> None:
+        entry = [path[:NAME].encode("utf-8", "backslashreplace").decode()[:NAME], reason]
+        self.left -= len(json.dumps(entry))
+        if self.left >= 0:
+            self.told.append(entry)
+
+
 def collect(asked: Asked) -> None:
     """Give the regular files that patterns name, within caps."""
-    rejected: list[list[str]] = []
+    rejected, blind = Rejected(), list[str]()
     left, count = asked["bytes"], asked["count"]
-    for path, info in walk("."):
+    for path, info in walk(blind):
         wanted = path in asked["paths"] or any(
             fnmatch.fnmatchcase(path, one) for one in asked["patterns"]
         )
-        if not wanted:
-            continue
-        kind = next((name for test, name in KINDS if test(info.st_mode)), "special file")
-        if stat.S_ISDIR(info.st_mode):
+        if not wanted or stat.S_ISDIR(info.st_mode):
             continue
         if not nameable(path):
             reason = "its name is not UTF-8"
         elif not stat.S_ISREG(info.st_mode):
+            kind = next((name for test, name in KINDS if test(info.st_mode)), "special file")
             reason = "it is a " + kind
         elif info.st_nlink > 1:
             reason = "it has several names"
@@ -329,107 +468,133 @@ def collect(asked: Asked) -> None:
             reason = "there are too many files"
         else:
             try:
-                content = content_of(path)
+                left, count = left - give_file(path, left), count - 1
+                continue
             except OSError as error:
                 reason = "it cannot be read: " + (error.strerror or str(error))
-            else:
-                if len(content) <= left:
-                    left, count = left - len(content), count - 1
-                    give(path, content)
-                    continue
-                reason = "it is too large"
-        if len(rejected) < 1000:
-            rejected.append([path.encode("utf-8", "backslashreplace").decode(), reason])
-    tell(b"D", rejected=rejected)
+        rejected.add(path, reason)
+    for path in blind:
+        rejected.add(path or ".", "it cannot be looked into")
+    tell(b"D", n=asked["n"], rejected=rejected.told)
 
 
-def listing() -> None:
+def listing(asked: Asked) -> None:
     """Tell which regular files there are."""
-    files = [
-        [path, info.st_size]
-        for path, info in walk(".")
-        if stat.S_ISREG(info.st_mode) and nameable(path)
-    ]
-    tell(b"D", files=files)
+    names, blind, whole = Names(asked), list[str](), True
+    for path, info in walk(blind):
+        if stat.S_ISREG(info.st_mode) and nameable(path):
+            if not names.fit(path):
+                whole = False
+                break
+            give(path, size=info.st_size)
+    tell(b"D", n=asked["n"], whole=whole and not blind)
+
+
+def folders_to(path: str) -> None:
+    """Make the folders above a path.
+
+    Raises:
+        OSError: One of them is a link, or something else.
+    """
+    above = os.path.dirname(path)
+    part = above
+    while part:
+        if os.path.islink(part):
+            raise OSError(part + " is a symbolic link")
+        part = os.path.dirname(part)
+    if above:
+        os.makedirs(above, exist_ok=True)
 
 
 def write(payload: bytes) -> list[str] | None:
-    """Write a file, or a link; return what went wrong."""
-    head, _, content = payload.partition(b"\n")
-    asked = json.loads(head)
+    """Write a part of a file, or a link; return what went wrong."""
+    line, _, content = payload.partition(b"\n")
+    asked = json.loads(line)
     path = asked["path"]
     try:
-        above = os.path.dirname(path)
-        while above:
-            if os.path.islink(above):
-                return [path, above + " is a symbolic link"]
-            above = os.path.dirname(above)
-        if os.path.dirname(path):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+        folders_to(path)
         if asked.get("folder"):
             os.makedirs(path, exist_ok=True)
-        elif "link" in asked:
+            return None
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_APPEND
+        if not asked.get("append"):
             if os.path.lexists(path):
-                os.unlink(path)
-            os.symlink(asked["link"], path)
-        else:
-            if os.path.islink(path):
-                os.unlink(path)
-            mode = 0o755 if asked.get("executable") else 0o644
-            end = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-            with os.fdopen(end, "wb") as file:
-                file.write(content)
-                os.fchmod(end, mode)
+                os.unlink(path)  # whatever it is, nothing else must change with it
+            if "link" in asked:
+                os.symlink(asked["link"], path)
+                return None
+            flags |= os.O_CREAT | os.O_EXCL
+        mode = 0o755 if asked.get("executable") else 0o644
+        with os.fdopen(os.open(path, flags, mode), "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
         return None
     except (OSError, ValueError) as error:
         return [path, getattr(error, "strerror", None) or str(error)]
 
 
+Known = tuple[str, Any, bool]
+
+
 class Snapshots:
-    """What the work folder held when it was looked at last."""
+    """What the work folder held when it was looked at last, and could be told as a whole."""
 
     def __init__(self) -> None:
-        self.known: dict[str, tuple[str, Any, bool]] = {}
+        self.known: dict[str, Known] = {}
 
-    def look(self, cap: int, tell_changes: bool) -> None:
-        """Tell what has changed; give no more than `cap` bytes for the whole folder."""
-        found: dict[str, tuple[str, Any, bool]] = {}
-        total, whole = 0, True
-        for path, info in walk("."):
+    def look(self, asked: Asked) -> None:
+        """Tell what has changed; give no more than a cap of bytes for the whole folder."""
+        found = self.scan(asked["cap"])
+        whole = found is not None and (not asked["tell"] or self.send(found, asked))
+        if found is not None and whole:
+            self.known = found
+        tell(b"D", n=asked["n"], whole=whole)
+
+    def scan(self, cap: int) -> dict[str, Known] | None:
+        """Return what there is; None if it is too much, or cannot be told."""
+        found: dict[str, Known] = {}
+        blind: list[str] = []
+        for path, info in walk(blind):
             if not nameable(path):
-                whole = False
-            elif stat.S_ISREG(info.st_mode):
-                total += info.st_size
+                return None
+            if stat.S_ISREG(info.st_mode):
+                cap -= info.st_size
                 stamp = [info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino]
                 found[path] = ("file", stamp, bool(info.st_mode & 0o100))
             elif stat.S_ISLNK(info.st_mode):
                 found[path] = ("link", os.readlink(path), False)
+                if not nameable(str(found[path][1])):
+                    return None
             elif stat.S_ISDIR(info.st_mode):
                 found[path] = ("folder", "", False)
-        if total > cap:
-            tell(b"D", gone=[], whole=False)
-            return
-        gone = [path for path in self.known if path not in found]
-        if tell_changes:
-            whole = self.send(found) and whole
-        self.known = found
-        tell(b"D", gone=gone, whole=whole)
+            if cap < 0:
+                return None
+        return None if blind else found
 
-    def send(self, found: dict[str, tuple[str, Any, bool]]) -> bool:
-        whole = True
+    def send(self, found: dict[str, Known], asked: Asked) -> bool:
+        """Give what is new; return whether that was everything."""
+        names, left = Names(asked), asked["cap"]
+        for path, (kind, _, _) in self.known.items():
+            # What has become something else is gone as well, or two things would have its name.
+            if path not in found or found[path][0] != kind:
+                if not names.fit(path):
+                    return False
+                give(path, gone=True)
         for path, (kind, mark, executable) in found.items():
             if self.known.get(path) == (kind, mark, executable):
                 continue
-            try:
-                if kind == "file":
-                    give(path, content_of(path), executable=executable)
-                elif kind == "link":
-                    give(path, b"", link=mark)
-                else:
-                    give(path, b"", folder=True)
-            except (OSError, ValueError):
-                whole = False
-        return whole
+            if not names.fit(path, mark if kind == "link" else ""):
+                return False
+            if kind == "link":
+                give(path, link=mark)
+            elif kind == "folder":
+                give(path, folder=True)
+            else:
+                try:
+                    left -= give_file(path, left, executable=executable)
+                except OSError:
+                    return False
+        return True
 
 
 # --- Serving ---------------------------------------------------------------------------------
@@ -462,7 +627,8 @@ def facts() -> dict[str, Any]:
 def serve() -> str:
     """Do what the host asks for; return Python code, in the process that is to run it."""
     dumpable(False)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+    adopt()
+    for number in HANDLED:
         signal.signal(number, signal.SIG_IGN)
     pulse, beat = os.pipe()
     for end in (pulse, beat):
@@ -474,25 +640,24 @@ def serve() -> str:
     tell(b"Y", **facts())
     while True:
         kind, payload = host.next()
-        if kind == b"R":
-            mine = run(host, json.loads(payload), pulse)
-            if mine is not None:
-                return str(mine["code"])
-        elif kind == b"W":
-            if payload:
-                problem = write(payload)
-                if problem is not None:
-                    wrong.append(problem)
-            else:
-                tell(b"D", wrong=wrong)
-                wrong = []
-        elif kind == b"G":
-            collect(json.loads(payload))
-        elif kind == b"L":
-            listing()
-        elif kind == b"S":
+        if kind == b"W":
+            problem = write(payload)
+            if problem is not None and len(wrong) < TOLD:
+                wrong.append(problem)
+        elif kind in (b"R", b"D", b"G", b"L", b"S"):
             asked = json.loads(payload)
-            snapshots.look(asked["cap"], asked["tell"])
+            if kind == b"R":
+                if run(host, asked, pulse) is not None:
+                    return str(asked["code"])
+            elif kind == b"D":
+                tell(b"D", n=asked["n"], wrong=wrong)
+                wrong = []
+            elif kind == b"G":
+                collect(asked)
+            elif kind == b"L":
+                listing(asked)
+            else:
+                snapshots.look(asked)
 
 
 def become(code: str) -> None:

@@ -67,7 +67,7 @@ class Transactions:
         self._db = db = await self._connect()
         if hasattr(os, "O_PATH"):
             # Such a descriptor only watches; closing any other kind would drop SQLite's locks.
-            self._place = os.path.abspath(self._path)  # noqa: ASYNC240  # asks for no file
+            self._place = str(self._path)
             self._watch = os.open(self._path, os.O_PATH | os.O_CLOEXEC)
         return next(iter(await db.execute_fetchall("pragma data_version")))[0]
 
