@@ -163,15 +163,17 @@ class Rest:
         def asked() -> bool:
             return call.state is State.ASKED
 
-        event = self._events.setdefault(identity, anyio.Event())
-        if call.moment is not None:
-            self._set_timer(identity, event)
-        await self._wait(identity, event)
         if asked():
-            # An answer that was accepted beats a time-out that is not committed.
-            await self._run.pull()
-            if not asked():
-                await self._run.journal.flush()
+            event = self._events.setdefault(identity, anyio.Event())
+            if call.moment is not None:
+                self._set_timer(identity, event)
+            await self._wait(identity, event)
+            if asked():
+                # An answer that was accepted beats a time-out that is not committed.
+                await self._run.pull()
+        if not asked():
+            # It may have come while others' records were on their way, when nobody waited yet.
+            await self._run.journal.flush()
 
     async def child_finished(self, run: str) -> None:
         """Return when a child run has ended."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,10 @@ import attrs
 from astro.core.clock import Clock
 from astro.core.errors import StoreBusyError, StoreError, StoreFullError, StoreUnavailableError
 
-__all__ = ["Fault", "FaultyStore", "Plan", "chance_of_faults", "fail_nth"]
+__all__ = ["Fault", "FaultyStore", "Plan", "asked_at", "chance_of_faults", "fail_nth"]
+
+asked_at: ContextVar[float | None] = ContextVar("asked_at", default=None)
+"""When the call was made that a `FaultyStore` passes on, in monotonic seconds, if one does."""
 
 _VERBS = frozenset(
     {
@@ -135,6 +139,13 @@ class FaultyStore:
         if fault is None:
             return await verb(*args, **kwargs)
         self.faults += 1
+        asked_at.set(self._clock.monotonic())
+        try:
+            return await self._fail(fault, verb, args, kwargs)
+        finally:
+            asked_at.set(None)
+
+    async def _fail(self, fault: Fault, verb: Any, args: Any, kwargs: Any) -> Any:
         await self._clock.sleep(fault.delay)
         if fault.error is not None and not fault.late:
             raise _raised(fault.error)

@@ -30,6 +30,7 @@ from astro.core.records import (
     decode_entries,
 )
 from astro.decisions.replay import CallState, replay
+from astro.testing.faulty_store import asked_at
 from astro.testing.invariants import INVARIANTS, Change, Rules
 
 __all__ = ["KnownRun", "Model"]
@@ -168,7 +169,8 @@ class Model:
 
     def about_to(self, lease: Lease, commit: Commit, newest: int) -> None:
         """Note that something is about to be committed."""
-        now = anyio.current_time()
+        late = asked_at.get()  # a fault may have held it up
+        now = anyio.current_time() if late is None else late
         self._unheard[commit.entries[-1].hash] = _Sent(lease, commit, newest, now)
         for new in commit.create:
             self.means(lease.tenant, new)
