@@ -19,6 +19,7 @@ __all__ = [
     "anyio_backend",
     "pytest_collection_modifyitems",
     "pytest_sessionfinish",
+    "pytest_sessionstart",
     "pytest_terminal_summary",
     "pytest_testnodedown",
     "tell",
@@ -27,6 +28,17 @@ __all__ = [
 
 # A command line may wait for its own files, and so do simulations and those who load workflows.
 NEVER_BLOCKED = ("engine", "hostile_agents", "semantics", "stores")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart() -> None:
+    """Measure coverage once: in each of several processes pytest-cov has begun twice by now."""
+    measuring = coverage.Coverage.current()
+    if measuring is not None:
+        measuring.stop()
+        while (other := coverage.Coverage.current()) is not None:
+            other.stop()
+        measuring.start()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
