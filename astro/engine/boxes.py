@@ -69,7 +69,11 @@ class BoxRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BoxResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How it ended, and what has changed in the work folder."""
+    """How it ended, and what has changed in the work folder.
+
+    Attributes:
+        number: Of the command in its box, from 1.
+    """
 
     exit_code: int | None
     status: BoxStatus
@@ -86,13 +90,15 @@ class BoxResult(msgspec.Struct, frozen=True, omit_defaults=True):
     folders: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     whole: bool = True
+    number: int = 0
 
 
 class Boxes:
     """The box of one attempt, and what is known of its work folder.
 
     What is known comes from the results of its commands, whether they ran or were remembered, so
-    that it is the same in every life of the run.
+    that it is the same in every life of the run. Tasks that use a box together are told of them in
+    any order; what counts is the order in which they ran.
     """
 
     def __init__(self, run: OwnedRun, spec: SandboxSpec) -> None:
@@ -106,6 +112,8 @@ class Boxes:
         self._folders: dict[str, None] = {}
         self._written = Changes()  # since the last command
         self._whole = True
+        self._number = 0  # of the newest command
+        self._changed: dict[str, int] = {}  # which command has changed a path last
 
     @property
     def spec(self) -> SandboxSpec:
@@ -126,10 +134,14 @@ class Boxes:
                 done = await box.run(asked.argv, **more)
             else:
                 done = await box.python(asked.code, **more)
+            changes = Changes()  # of a box that is lost: as it was after the one before
             if getattr(box, "lost", ""):
                 await self._leave()
-                return await self._kept(done, Changes())  # as it was after the one before
-            return await self._kept(done, await box.changes())
+            else:
+                changes = await box.changes()
+            ran = await self._kept(done, changes)
+            self._note(ran)
+            return ran
 
     async def _opened(self) -> Box:
         """Return the box, with everything in its work folder that is known to be there."""
@@ -197,23 +209,12 @@ class Boxes:
             folders=changes.folders,
             gone=changes.gone,
             whole=changes.whole,
+            number=self._number + 1,
         )
 
     async def learn(self, ran: BoxResult) -> Completed:
         """Take note of what a command has changed; return how it ended."""
-        self._whole = ran.whole
-        if ran.whole:
-            self._written = Changes()  # what was written before it is among its changes
-            for path in ran.gone:
-                for known in (self._files, self._links, self._folders):
-                    known.pop(path, None)
-            for one in ran.files:
-                self._forget(one.path)
-                self._files[one.path] = one
-            for path, target in ran.links.items():
-                self._forget(path)
-                self._links[path] = target
-            self._folders |= dict.fromkeys(ran.folders)
+        self._note(ran)
         return Completed(
             exit_code=ran.exit_code,
             status=ran.status,
@@ -229,9 +230,34 @@ class Boxes:
             rejected=ran.rejected,
         )
 
-    def _forget(self, path: str) -> None:
+    def _note(self, ran: BoxResult) -> None:
+        """Take note of what a command has changed; once more does no harm."""
+        if ran.number > self._number:
+            self._number, self._whole = ran.number, ran.whole
+            if ran.whole:
+                self._written = Changes()  # what was written before it is among its changes
+        if not ran.whole:
+            return
+        for path in ran.gone:
+            self._forget(path, ran.number)
+        for one in ran.files:
+            if self._forget(one.path, ran.number):
+                self._files[one.path] = one
+        for path, target in ran.links.items():
+            if self._forget(path, ran.number):
+                self._links[path] = target
+        for path in ran.folders:
+            if self._forget(path, ran.number):
+                self._folders[path] = None
+
+    def _forget(self, path: str, number: int) -> bool:
+        """Forget a path, unless a later command has changed it."""
+        if number < self._changed.get(path, 0):
+            return False
+        self._changed[path] = number
         for known in (self._files, self._links, self._folders):
             known.pop(path, None)
+        return True
 
     async def _data(self, kept: _Bytes) -> bytes:
         return await self._fetch(kept.blob) if kept.blob else kept.data

@@ -112,6 +112,36 @@ async def test_rule_38_the_whole_folder_comes_back(store_of: Any, sandbox: Docke
     assert was <= now
 
 
+async def test_rule_38_what_ran_last_counts_in_whatever_order_it_is_remembered(
+    store_of: Any, sandbox: DockerSandbox
+) -> None:
+    hold = Hold()
+    lives = 0
+
+    @task
+    async def work(ctx: Context) -> str:
+        nonlocal lives
+        lives += 1
+
+        async def append(number: int) -> None:
+            await anyio.sleep(0.05 * (number if lives == 1 else 3 - number))
+            await ctx.sandbox.run(["sh", "-c", f"echo {number} >> log"])
+
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                group.start_soon(append, number)
+        await hold()
+        return (await ctx.sandbox.run(["cat", "log"])).text
+
+    async with LocalEngine(work, store=store_of(), sandbox=sandbox) as engine:
+        run = await engine.start(work)
+        await hold.reached.wait()
+        await engine.drain(NOW)
+    hold.release()
+    async with LocalEngine(work, store=store_of(), sandbox=sandbox) as engine:
+        assert sorted((await (await engine.get(run.id))).split()) == ["0", "1", "2", "3"]
+
+
 async def test_rule_38_a_folder_over_its_cap_is_lost_and_said_to_be(
     store_of: Any, sandbox: DockerSandbox
 ) -> None:
