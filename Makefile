@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 # An older uv does not know dependency groups; pip is brought up to date instead.
 UV := $(shell uv pip install --help 2>/dev/null | grep -q -e --group && echo uv)
 
-.PHONY: bench check clean demo demo-sandbox docs format format-check lint mutants setup soak test types
+.PHONY: bench check clean coverage demo demo-sandbox docs format format-check lint mutants setup soak test types
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -49,9 +49,12 @@ mutants:
 	else .venv-mutants/bin/python -m pip install --quiet --group mutation; fi
 	.venv-mutants/bin/python scripts/mutation-test
 
-# As many processes as there are cores; a file of tests stays in one.
+# As many processes as there are cores; a file of tests stays in one. Coverage would double the time.
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+coverage: $(READY)
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 check: format-check lint types docs test
 

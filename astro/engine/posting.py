@@ -135,6 +135,12 @@ def _which(state: RunState, call: str | None) -> AskedRecord:
         return next(iter(waiting.values()))
     if call is not None and call in waiting:
         return waiting[call]
+    over = any(one.asked and not one.abandoned for one in state.calls.values())
+    if call is None and over and not waiting:
+        raise AlreadyAnsweredError(
+            "No question of the run is open any more.",
+            remedy="They may have their answers already; see the run's records, or its status.",
+        )
     listed = "; ".join(f"{asked.call}: {asked.question!r}" for asked in waiting.values())
     raise InvalidArgumentsError(
         f"It is not clear which question is meant: {listed or 'none is open'}.",

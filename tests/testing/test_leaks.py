@@ -325,6 +325,11 @@ def test_a_sandbox_that_is_closed_leaves_nothing(runner: asyncio.Runner) -> None
 
 
 def test_what_a_sandbox_of_others_makes_meanwhile_is_no_leak(runner: asyncio.Runner) -> None:
+    async def wait_for_stock() -> None:
+        with anyio.fail_after(60):
+            while sandbox._pool.stock < 2:  # threads fill it
+                await anyio.sleep(0.05)
+
     async def wait_for_more() -> None:
         with anyio.fail_after(60):
             while len({one["Id"] for one in await anyio.to_thread.run_sync(mine)} - before) < 2:
@@ -333,6 +338,7 @@ def test_what_a_sandbox_of_others_makes_meanwhile_is_no_leak(runner: asyncio.Run
     sandbox = DockerSandbox(pool=2)
     runner.run(sandbox.__aenter__())
     try:
+        runner.run(wait_for_stock())
         with find_leaks():
             before = {one["Id"] for one in mine()}
             for _ in range(2):
