@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_machine_as_test
 
-__all__ = ["MANY", "found_by"]
+__all__ = ["MANY", "CountedMachine", "found_by"]
 
 MANY = settings(
     max_examples=300,
@@ -26,6 +27,18 @@ _PLANTED = settings(
     phases=[Phase.generate],
     report_multiple_bugs=False,
 )
+
+
+class CountedMachine(RuleBasedStateMachine):
+    """A machine that counts what it has gone through."""
+
+    gone_through: ClassVar[Counter[str]] = Counter()
+    _begun = False
+
+    @invariant()
+    def count(self) -> None:
+        self.gone_through["steps" if self._begun else "sequences"] += 1
+        self._begun = True
 
 
 def found_by(machine: type[Any]) -> str:

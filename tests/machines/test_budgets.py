@@ -17,7 +17,7 @@ import attrs
 import msgspec
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from astro import Budget, BudgetExceededError, Context, LocalEngine, MemoryStore, State, task
 from astro.core.ledger import Usage
@@ -36,7 +36,7 @@ from astro.core.records import (
 from astro.decisions.replay import CallState, RunState
 from astro.decisions.spending import Scope, Spending
 from astro.engine.purse import Purse
-from tests.machines.profile import MANY, found_by
+from tests.machines.profile import MANY, CountedMachine, found_by
 from tests.stores.making import ANY, ManualClock, end, entries_of, new_run
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class Owner:
         return call
 
 
-class BudgetMachine(RuleBasedStateMachine):
+class BudgetMachine(CountedMachine):
     """Owners of one tenant, with a budget for it and for each of its runs."""
 
     kind: type[MemoryStore] = MemoryStore

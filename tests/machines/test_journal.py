@@ -35,7 +35,7 @@ from astro.core.records import (
 from astro.decisions.replay import RunState, replay
 from tests.decisions.records import BEGIN, RUN, TENANT
 from tests.decisions.test_journal_machine import JournalMachine
-from tests.machines.profile import MANY, found_by
+from tests.machines.profile import MANY, CountedMachine, found_by
 
 FAILURE = Failure(type="OSError", message="busy")
 UNKNOWN = (
@@ -47,7 +47,7 @@ UNKNOWN = (
 )
 
 
-class PrefixMachine(JournalMachine):
+class PrefixMachine(CountedMachine, JournalMachine):
     """An engine whose journal is kept, and read again, after each thing that it records."""
 
     def __init__(self) -> None:

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from astro import MemoryStore, State
 from astro.core.errors import AstroError, LeaseLostError
 from astro.core.messages import Message
 from astro.core.protocols import Commit, Lease, NewRun, RunQuery
 from tests.machines.model import Model, Refused
-from tests.machines.profile import MANY, found_by
+from tests.machines.profile import MANY, CountedMachine, found_by
 from tests.stores.making import ManualClock, answer, cancel, end, new_run, progress, run_id
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ KEYS = st.none() | st.sampled_from(["a", "b"])
 STATES = st.sampled_from([State.RUNNING, State.ASKED, State.SLEEPING, State.PARKED])
 
 
-class StoreMachine(RuleBasedStateMachine):
+class StoreMachine(CountedMachine):
     """Users, owners and a clock around one store."""
 
     kind: type[MemoryStore] = MemoryStore

@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from astro.decisions.turns import Turns
-from tests.machines.profile import MANY, found_by
+from tests.machines.profile import MANY, CountedMachine, found_by
 
 BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 AGE = timedelta(seconds=1)
@@ -32,7 +32,7 @@ class Waiter:
     gone: bool = False
 
 
-class TurnsMachine(RuleBasedStateMachine):
+class TurnsMachine(CountedMachine):
     """Attempts of three tenants, with a few slots and two limits."""
 
     kind: type[Turns[Any]] = Turns
