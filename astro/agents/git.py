@@ -33,11 +33,31 @@ _SETTINGS: Final = {
     "core.sshCommand": "false",
     "core.pager": "cat",
     "diff.external": "",
+    "gc.auto": "0",  # it would be cut off with the command
+    "log.showSignature": "false",
+    "maintenance.auto": "false",
     "protocol.allow": "never",
+    "submodule.recurse": "false",
     "safe.directory": "*",
     "init.defaultBranch": "main",
 }
 _NO_PROGRAMS: Final = ("--no-ext-diff", "--no-textconv")
+_NO_SUBMODULES: Final = "--ignore-submodules=dirty"  # git would be run in them, with their settings
+
+# Filters have names of the repository's choice, so that they can only be switched off in the box.
+_GIT: Final = """
+import os, subprocess, sys
+asked = ["git", "config", "--null", "--name-only", "--get-regexp", r"^filter\\."]
+found = subprocess.run(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+count = int(os.environ["GIT_CONFIG_COUNT"])
+for name in {key.rpartition(b".")[0] for key in found.split(b"\\0") if key}:
+    for verb in (b"clean", b"smudge", b"process", b"required"):
+        os.environb[b"GIT_CONFIG_KEY_%d" % count] = name + b"." + verb
+        os.environb[b"GIT_CONFIG_VALUE_%d" % count] = b"false" if verb == b"required" else b""
+        count += 1
+os.environ["GIT_CONFIG_COUNT"] = str(count)
+os.execvp("git", ["git", *sys.argv[1:]])
+"""
 
 
 @task(needs_agent=True, effect=Effect.READ)
@@ -93,7 +113,8 @@ class GitAgent(BoxAgent):
 
     async def git(self, ctx: Context, *words: str, keep: bool = True) -> CommandResult:
         """Run git with words that are no options of somebody else's."""
-        return in_words(await self.run(ctx, ["git", *words], env=self._env(), keep=keep))
+        command = ["python3", "-I", "-S", "-c", _GIT, *words]
+        return in_words(await self.run(ctx, command, env=self._env(), keep=keep))
 
     def _env(self) -> dict[str, str]:
         name, address = self.author
@@ -101,8 +122,13 @@ class GitAgent(BoxAgent):
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
-            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ALLOW_PROTOCOL": "none",
+            "GIT_DIR": ".git",  # no other one is looked for
+            "GIT_WORK_TREE": ".",
+            "GIT_LITERAL_PATHSPECS": "1",
+            "GIT_NO_LAZY_FETCH": "1",
             "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_TERMINAL_PROMPT": "0",
             "GIT_AUTHOR_NAME": name,
             "GIT_AUTHOR_EMAIL": address,
             "GIT_COMMITTER_NAME": name,
@@ -115,12 +141,14 @@ class GitAgent(BoxAgent):
     @performs(git_status)
     async def status(self, ctx: Context) -> CommandResult:
         """Return what has changed, and the branch."""
-        return await self.git(ctx, "status", "--porcelain=v1", "--branch", keep=False)
+        words = ("status", "--porcelain=v1", "--branch", "--untracked-files=normal")
+        return await self.git(ctx, *words, _NO_SUBMODULES, keep=False)
 
     @performs(git_diff)
     async def diff(self, ctx: Context, staged: bool = False, revision: str = "") -> CommandResult:
         """Return the changes as a patch."""
-        words = ["diff", "--no-color", *_NO_PROGRAMS, *(["--cached"] if staged else [])]
+        words = ["diff", "--no-color", *_NO_PROGRAMS, _NO_SUBMODULES]
+        words += ["--cached"] if staged else []
         if revision:
             words += ["--end-of-options", revision]
         return await self.git(ctx, *words, "--", keep=False)
@@ -144,7 +172,7 @@ class GitAgent(BoxAgent):
             raise InvalidArgumentsError(
                 f"{branch!r} is no name of a branch.", remedy="Name one that git branch shows."
             )
-        words = ["switch", "--create", branch] if create else ["switch", branch]
+        words = ["switch", "--no-guess", *(["--create"] if create else []), branch]
         return await self.git(ctx, *words)
 
     @performs(git_branch)
@@ -155,5 +183,9 @@ class GitAgent(BoxAgent):
     @performs(git_log)
     async def log(self, ctx: Context, count: int = 20) -> CommandResult:
         """Return the newest commits."""
+        if count < 1:
+            raise InvalidArgumentsError(
+                f"{count} is no number of commits.", remedy="Ask for 1 or more."
+            )
         words = ("log", f"--max-count={count}", "--no-color", "--format=%h %an %ad %s")
         return await self.git(ctx, *words, "--date=iso-strict", *_NO_PROGRAMS, "--", keep=False)

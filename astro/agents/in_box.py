@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import PurePosixPath
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from astro.agents.by_class import BaseAgent, performs
 from astro.agents.workspace import Workspace
 from astro.core.context import Context
 from astro.core.errors import NeedsAgentError
 from astro.core.policy import Effect
-from astro.core.sandbox import Changes, Completed
+from astro.core.sandbox import Completed
 from astro.core.task import task
 
 __all__ = [
@@ -103,15 +105,16 @@ class BoxAgent(BaseAgent):
         Args:
             keep: Whether what it changes goes back into the workspace.
         """
-        box = ctx.sandbox
-        if self.workspace is None:
+        box, workspace = ctx.sandbox, self.workspace
+        if workspace is None:
             return await self._run(ctx, command, env, files, collect)
-        async with self.workspace.turn:
-            await box.load(await self.workspace.read())
+        async with box.holding(workspace.turn):
+            await box.load(await workspace.read())
             done = await self._run(ctx, command, env, files, collect)
-            if keep:
-                await self.workspace.write(await box.snapshot())
-        return done
+            if not keep:
+                return done
+            rejected = await workspace.apply(await box.changes())
+        return replace(done, rejected=(*done.rejected, *rejected))
 
     async def _run(
         self,
@@ -122,8 +125,9 @@ class BoxAgent(BaseAgent):
         collect: list[str] | None,
     ) -> Completed:
         if files:
-            said = {path: (text.encode(), False) for path, text in files.items()}
-            await ctx.sandbox.load(Changes(files=said))
+            said: dict[str | PurePosixPath, bytes | str] = {}
+            said.update(files)
+            await ctx.sandbox.write(said)
         if isinstance(command, str):
             return await ctx.sandbox.python(
                 command, env=env, collect=collect or (), timeout=self.timeout

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Protocol
+
+from anyio import Lock
 
 from astro.core.sandbox import Changes, Completed, FileInfo, Listener
 
@@ -80,7 +83,7 @@ class TaskBox(Protocol):
         ...
 
     async def load(self, changes: Changes, /) -> None:
-        """Put files, links and folders into the work folder."""
+        """Put files, links and folders that are kept elsewhere into the work folder."""
         ...
 
     async def snapshot(self) -> Changes:
@@ -89,4 +92,16 @@ class TaskBox(Protocol):
         Raises:
             SandboxError: It is too large to be kept.
         """
+        ...
+
+    async def changes(self) -> Changes:
+        """Return what commands and `write` have made of what was loaded, in every life the same.
+
+        Raises:
+            SandboxError: The work folder is too large to be kept.
+        """
+        ...
+
+    def holding(self, lock: Lock) -> AbstractAsyncContextManager[None]:
+        """Hold a lock that other tasks use as well; while this one waits for it, others work."""
         ...

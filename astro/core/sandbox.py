@@ -81,11 +81,17 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
         image: Name of the image; empty takes the sandbox's default.
         limits: What it may use; None takes the sandbox's default.
         network: A box has none.
+        price: Money that a second of processor time costs; counts against budgets.
     """
 
     image: str = ""
     limits: BoxLimits | None = None
     network: Literal["none"] = "none"
+    price: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.price, int | float) and 0 <= self.price < 2**53):
+            raise ValueError(f"The price {self.price!r} is no amount of money.")
 
 
 class BoxStatus(Enum):
@@ -217,5 +223,9 @@ def inside(path: PurePosixPath | str) -> str:
     """
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or not pure.parts or "\0" in str(path):
-        raise ValueError(f"{str(path)!r} is no path in the work folder.")
+        raise ValueError(f"{str(path)!r:.200} is no path in the work folder.")
+    try:
+        str(pure).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{str(path)!r:.200} is no text that UTF-8 can hold.") from error
     return str(pure)
