@@ -38,9 +38,9 @@ def reason_to_refuse(path: str, content: bytes | None) -> str:
     """
     parts = [part.lower() for part in PurePosixPath(path).parts]  # as some file systems see it
     if ".git" not in parts:
-        bare = parts[-1] == "head" and content is not None and _HEAD.match(content)
+        bare = parts[-1] == "head" and (content is None or _HEAD.match(content))
         return "it makes its folder a repository" if bare else ""
-    below = parts[parts.index(".git") + 1 :]
+    below = parts[len(parts) - parts[::-1].index(".git") :]
     if not below or content is None:
         return _ELSEWHERE
     if below[0] in _NAMES:

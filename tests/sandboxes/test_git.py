@@ -303,6 +303,8 @@ PLAIN = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = fal
         (".git/rebase-merge/git-rebase-todo", b"exec evil"),
         ("bare/HEAD", b"ref: refs/heads/main\n"),
         ("HEAD", b"0" * 40),
+        ("bare/HEAD", None),
+        (".git/objects/.git/config", b"[core]\n\tfsmonitor = evil\n"),
     ],
 )
 def test_what_git_would_run_outside_is_refused(path: str, content: bytes | None) -> None:
