@@ -67,9 +67,22 @@ def mine(owner: str | None = None, *, url: str | None = None) -> list[Any]:
     client = _client(url)
     try:
         label = f"{OWNER}={name() if owner is None else owner}"
-        return list(client.api.containers(all=True, filters={"label": [LABEL, label]}))
+        listed = client.api.containers(all=True, filters={"label": [LABEL, label]})
+        return [one for one in listed if one["State"] != "dead" or _exists(client, one["Id"])]
     finally:
         client.close()
+
+
+def _exists(client: Any, id_: str) -> bool:
+    """Return whether a container is one, and not only listed.
+
+    A Docker that crashes and starts again may for ever list what it has removed meanwhile.
+    """
+    try:
+        client.api.inspect_container(id_)
+    except docker.errors.NotFound:
+        return False
+    return True
 
 
 def _client(url: str | None) -> Any:
