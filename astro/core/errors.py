@@ -196,7 +196,10 @@ class CallFailedError(AstroError, RuntimeError):
         tries = "1 attempt" if failure.attempts == 1 else f"{failure.attempts} attempts"
         super().__init__(
             f"Call {call} failed after {tries}: {failure.type}: {failure.message}",
-            remedy="Catch CallFailedError, or declare the class in @task(raises=...).",
+            remedy=(
+                f"{failure.remedy} Catch CallFailedError, or declare the class in "
+                "@task(raises=...)."
+            ).strip(),
         )
 
 
@@ -238,7 +241,7 @@ class RunFailedError(AstroError, RuntimeError):
         self.failure = failure
         super().__init__(
             f"Run {run} failed: {failure.type}: {failure.message}",
-            remedy=f"See what happened: astro show {run} --store STORE",
+            remedy=f"{failure.remedy} See what happened: astro show {run} --store STORE".strip(),
         )
 
 

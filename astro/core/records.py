@@ -124,6 +124,14 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     args: Json = UNSET
     where: str = ""
 
+    @property
+    def remedy(self) -> str:
+        """What to do about it, as ASTRO's own errors say; empty for others."""
+        match msgspec.json.decode(as_bytes(self.args) or b"[]"):
+            case [str(told)] if told.startswith(self.message):
+                return told[len(self.message) :].strip()
+        return ""
+
 
 class BaseRecord(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True, gc=False

@@ -64,9 +64,7 @@ def _instance(declared: type[Exception], failure: Failure) -> Exception:
         error = declared.__new__(declared)
         error.args = tuple(args)
         if isinstance(error, AstroError):
-            told = str(args[0]) if args else failure.message
-            error.problem = failure.message
-            error.remedy = told.removeprefix(failure.message).strip()
+            error.problem, error.remedy = failure.message, failure.remedy
         return error
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from astro.core import errors
 from astro.core.errors import AstroError, RunSuspended, nearest
 from astro.core.records import Failure
+from astro.engine.failures import failure_of
 
 FAILURE = Failure(type="OSError", message="busy", attempts=2)
 MADE: dict[str, tuple[Any, ...]] = {
@@ -85,6 +86,23 @@ def test_errors_name_what_they_are_about(name: str, said: str) -> None:
 def test_a_single_attempt_is_said_as_one() -> None:
     failure = Failure(type="OSError", message="busy")
     assert "after 1 attempt:" in str(errors.CallFailedError("a", failure))
+
+
+@pytest.mark.parametrize("retold", [0, 1, 2])
+def test_who_waits_for_a_run_is_told_what_to_do_about_its_failure(retold: int) -> None:
+    error: BaseException = errors.SandboxError("There is none.", remedy="Start one.")
+    for _ in range(retold):
+        error = errors.CallFailedError("a", failure_of(error, attempts=1, retryable=False))
+    failed = errors.RunFailedError("run", failure_of(error, attempts=1, retryable=False))
+    assert failed.remedy.startswith("Start one.")
+    assert "There is none." in failed.problem
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no"), KeyError("no"), OSError(2, "no"), ValueError()]
+)
+def test_what_others_raised_has_no_remedy_of_its_own(error: Exception) -> None:
+    assert failure_of(error, attempts=1, retryable=False).remedy == ""
 
 
 def test_being_suspended_is_no_failure_that_a_task_could_catch() -> None:
