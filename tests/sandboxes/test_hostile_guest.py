@@ -11,7 +11,7 @@ import socket
 import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -21,6 +21,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 import pytest
+from docker import from_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -639,6 +640,26 @@ async def test_who_changes_the_supervisor_ends_only_its_box(
         await box.python("print(1)", timeout=LONG)
     async with sandbox.open(SandboxSpec()) as another:
         assert (await another.python("print(1)", timeout=LONG)).text == "1\n"
+
+
+ALONE = """
+import os
+print({int(name) for name in os.listdir("/proc") if name.isdigit()} == {1, os.getpid()})
+"""
+
+
+async def test_no_program_runs_beside_the_one_that_waits_to_be_the_next(box: Any) -> None:
+    for _ in range(3):
+        assert (await box.python(ALONE, timeout=LONG)).text == "True\n"
+
+
+async def test_a_process_that_is_killed_while_it_waits_is_replaced(box: Any) -> None:
+    with closing(from_env()) as client:
+        for code in ("print(1)", "print(2)"):
+            script = ["python3", "-I", "-c", "import os, signal; os.kill(-1, signal.SIGKILL)"]
+            killed = client.containers.get(box.id).exec_run(script)
+            assert (killed.exit_code, killed.output) == (0, b"")
+            assert (await box.python(code, timeout=LONG)).text == code[6] + "\n"
 
 
 # --- What a command leaves to the next ---------------------------------------------------------

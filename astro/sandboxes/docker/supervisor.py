@@ -13,12 +13,16 @@ and its answer the same one.
 Programs run as the same user. They cannot look into this process, and as the first of the box it
 gets no signal of theirs but those that it handles. Nothing of theirs is alive when it looks at
 files, and it ends when they have changed what they can change of it.
+
+The process that the next program will be waits for it. It is forked when no program is alive,
+and hears on its standard input what it is to become; what the program reads follows there.
 """
 
 from __future__ import annotations
 
 import ctypes
 import fnmatch
+import gc
 import json
 import os
 import resource
@@ -147,8 +151,8 @@ HANDLED = [
 ]
 
 
-def child(asked: Asked, pipes: Pipes) -> None:
-    """Become the program; return only if it is Python code, to be run by the caller."""
+def stand_by(pipes: Pipes) -> None:
+    """Leave all of the supervisor behind but its memory, in the process to be a program."""
     for number, end in enumerate((pipes[0][0], pipes[1][1], pipes[2][1])):
         os.dup2(end, number)
     os.closerange(3, 256)
@@ -156,14 +160,30 @@ def child(asked: Asked, pipes: Pipes) -> None:
     signal.set_wakeup_fd(-1)
     for number in HANDLED:
         signal.signal(number, signal.SIG_DFL)
-    if asked["code"] is not None:  # as in any other Python program
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # rather this than the supervisor
     with suppress(OSError):
         os.sched_setaffinity(0, PROCESSORS)
+
+
+def take(size: int) -> bytes:
+    """Read that much of standard input, and no more of it; end if there is not as much."""
+    data = bytearray()
+    while len(data) < size:
+        part = os.read(0, min(size - len(data), LARGE))
+        if not part:
+            os._exit(0)
+        data += part
+    return bytes(data)
+
+
+def heard() -> str:
+    """Wait to hear what to become, and become it; return only if it is Python code."""
+    asked = json.loads(take(HEAD.unpack(take(HEAD.size))[1]))
+    if asked["code"] is not None:  # as in any other Python program
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     dumpable(True)
     os.environ.update(asked["env"])
     try:
@@ -175,18 +195,23 @@ def child(asked: Asked, pipes: Pipes) -> None:
         said = f"{name}: {getattr(error, 'strerror', None) or error}\n"
         os.write(2, said.encode("utf-8", "backslashreplace"))
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+    return str(asked["code"])
 
 
 class Program:
-    """A program that runs: its pipes, and what is still to be written to it.
+    """A program that runs, or will: its pipes, and what is still to be written to it.
 
     Attributes:
+        pid: Of its process; 0 in that process.
         status: How it ended; None while it runs.
         cpu: Seconds of processor time of it and of all that it has begun, once they are gone.
     """
 
     def __init__(self, pid: int, pipes: Pipes) -> None:
         self.pid = pid
+        if not pid:
+            stand_by(pipes)
+            return
         self.status: int | None = None
         self.cpu = 0.0
         self.stdin, self.outputs = pipes[0][1], {pipes[1][0]: b"O", pipes[2][0]: b"P"}
@@ -196,6 +221,18 @@ class Program:
         self.waiting = bytearray()
         self.ended = False
         self.small = 0  # frames in a row that are
+
+    def waits(self) -> bool:
+        """Return whether it is still there; the kernel may have ended it for want of memory."""
+        self.reap(os.WNOHANG)
+        if self.status is not None:
+            self.close()
+        return self.status is None
+
+    def close(self) -> None:
+        """Close what is left of its pipes."""
+        for end in [*self.outputs, *([self.stdin] if self.stdin >= 0 else [])]:
+            os.close(end)
 
     def reap(self, options: int) -> bool:
         """Take leave of a process that has ended; return whether there may be more."""
@@ -313,35 +350,39 @@ def clear_away(folder: str) -> None:
             os.unlink(entry.path)
 
 
-def run(host: Host, asked: Asked, pulse: int) -> Asked | None:
-    """Run a program to its end; return Python code, in the process that is to run it."""
-    before = out_of_memory()
+def begin() -> Program | None:
+    """Begin the process that will be the next program, if one can be begun."""
     pipes = (os.pipe(), os.pipe(), os.pipe())
     try:
         pid = os.fork()
-    except OSError as error:
+    except OSError:
         for pair in pipes:
             os.close(pair[0])
             os.close(pair[1])
-        send(b"P", f"no process can be started: {error.strerror}\n".encode())
-        tell(b"X", n=asked["n"], code=126, cpu=0.0, oom=0)
         return None
-    if not pid:
-        child(asked, pipes)
-        return asked
-    program = Program(pid, pipes)
+    return Program(pid, pipes)
+
+
+def run(host: Host, program: Program | None, payload: bytes, pulse: int) -> None:
+    """Have a waiting process become a program, and see it to its end."""
+    asked = json.loads(payload)
+    if program is None:
+        send(b"P", b"no process can be started\n")
+        tell(b"X", n=asked["n"], code=126, cpu=0.0, oom=0)
+        return
+    before = out_of_memory()
+    program.feed(HEAD.pack(b"R", len(payload)) + payload)
+    program.pump()
     watch(host, program, pulse)
     program.end()  # what it has left behind
     clear_away(asked["cwd"])
     program.drain()
-    for end in [*program.outputs, *([program.stdin] if program.stdin >= 0 else [])]:
-        os.close(end)
+    program.close()
     if touched() != UNTOUCHED:
         sys.exit("a program has changed its supervisor")
     code = os.waitstatus_to_exitcode(program.status or 0)
     code = code if code >= 0 else 128 - code
     tell(b"X", n=asked["n"], code=code, cpu=program.cpu, oom=out_of_memory() - before)
-    return None
 
 
 # --- Files -----------------------------------------------------------------------------------
@@ -624,8 +665,8 @@ def facts() -> dict[str, Any]:
     }
 
 
-def serve() -> str:
-    """Do what the host asks for; return Python code, in the process that is to run it."""
+def serve() -> None:
+    """Do what the host asks for; return in the process that is to be the next program."""
     dumpable(False)
     adopt()
     for number in HANDLED:
@@ -638,18 +679,24 @@ def serve() -> str:
     host, snapshots = Host(), Snapshots()
     wrong: list[list[str]] = []
     tell(b"Y", **facts())
-    while True:
+    gc.collect()
+    gc.freeze()  # or every program would look through all this once more before it ends
+    program = begin()
+    while program is None or program.pid:
         kind, payload = host.next()
         if kind == b"W":
             problem = write(payload)
             if problem is not None and len(wrong) < TOLD:
                 wrong.append(problem)
-        elif kind in (b"R", b"D", b"G", b"L", b"S"):
+        elif kind == b"R":
+            if program is None or not program.waits():
+                program = begin()
+            if program is None or program.pid:
+                run(host, program, payload, pulse)
+                program = begin()
+        elif kind in (b"D", b"G", b"L", b"S"):
             asked = json.loads(payload)
-            if kind == b"R":
-                if run(host, asked, pulse) is not None:
-                    return str(asked["code"])
-            elif kind == b"D":
+            if kind == b"D":
                 tell(b"D", n=asked["n"], wrong=wrong)
                 wrong = []
             elif kind == b"G":
@@ -680,4 +727,5 @@ def become(code: str) -> None:
 
 
 if __name__ == "__main__":
-    become(serve())
+    serve()
+    become(heard())
