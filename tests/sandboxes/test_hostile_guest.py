@@ -662,6 +662,23 @@ async def test_a_process_that_is_killed_while_it_waits_is_replaced(box: Any) -> 
             assert (await box.python(code, timeout=LONG)).text == code[6] + "\n"
 
 
+async def test_the_kernel_ends_a_program_rather_than_its_supervisor(box: Any) -> None:
+    code = "for process in (1, 'self'): print(open(f'/proc/{process}/oom_score_adj').read())"
+    assert (await box.python(code, timeout=LONG)).text.split() == ["500", "1000"]
+
+
+LEFT_OPEN = """
+def reached(): pass
+file = open("kept", "w")
+file.write("kept")
+"""
+
+
+async def test_a_program_that_ends_writes_what_it_has_not_yet_written(box: Any) -> None:
+    assert (await box.python(LEFT_OPEN, timeout=LONG)).ok
+    assert await box.read(PurePosixPath("kept")) == b"kept"
+
+
 # --- What a command leaves to the next ---------------------------------------------------------
 
 IPC = """

@@ -160,6 +160,7 @@ def stand_by(pipes: Pipes) -> None:
     signal.set_wakeup_fd(-1)
     for number in HANDLED:
         signal.signal(number, signal.SIG_DFL)
+    dumpable(True)  # or its own file is not its own
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # rather this than the supervisor
     with suppress(OSError):
@@ -184,7 +185,6 @@ def heard() -> str:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    dumpable(True)
     os.environ.update(asked["env"])
     try:
         os.chdir(asked["cwd"])
@@ -719,11 +719,12 @@ def become(code: str) -> None:
     sys.excepthook = shown
     sys.argv = ["-c"]
     sys.path.insert(0, "")
-    main = __main__.__dict__
-    builtins = main["__builtins__"]
-    main.clear()  # from here on this file is forgotten
-    main.update(__name__="__main__", __builtins__=builtins, __doc__=None)
-    exec(compile(code, "<string>", "exec"), main)
+    # Another one than this: what is frozen is never collected, nor is what is reached from it.
+    main: Any = type(sys)("__main__")
+    main.__builtins__ = sys.modules["builtins"]
+    sys.modules["__main__"] = main
+    __main__.__dict__.clear()  # from here on this file is forgotten
+    exec(compile(code, "<string>", "exec"), main.__dict__)
 
 
 if __name__ == "__main__":
