@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from astro import BoxLimits, DockerSandbox, SandboxSpec
+from astro.agents.workspace import Workspace
 from tests.sandboxes.docker_here import Engine, needs_docker, needs_own_engine
 
 SMALL = BoxLimits(pids=64, disk=64 * 2**20)
@@ -27,6 +29,18 @@ def docker_here() -> None:
 async def sandbox(docker_here: None, anyio_backend: str) -> AsyncIterator[DockerSandbox]:
     async with DockerSandbox(limits=SMALL, pool=2) as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def workspace(folder: Path) -> Workspace:
+    return Workspace(folder)
 
 
 @pytest.fixture

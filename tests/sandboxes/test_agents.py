@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from astro import Context, DockerSandbox, LocalEngine, MemoryStore, SandboxError, task
+from astro import DockerSandbox, LocalEngine, MemoryStore, SandboxError
 from astro.agents.checking import (
     AnalysisAgent,
     TestingAgent,
@@ -33,47 +31,9 @@ from astro.agents.git import (
 from astro.agents.in_box import PythonAgent, ShellAgent, python, shell
 from astro.agents.workspace import Workspace
 from astro.core.sandbox import Changes
-from tests.sandboxes.docker_here import needs_docker
+from tests.sandboxes.asking import asked
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def sandbox(anyio_backend: str) -> AsyncIterator[DockerSandbox]:
-    needs_docker()
-    async with DockerSandbox(pool=2) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def workspace(folder: Path) -> Workspace:
-    return Workspace(folder)
-
-
-async def asked(sandbox: DockerSandbox, agent: Any, *calls: tuple[Any, ...]) -> list[Any]:
-    """Return what an agent gives when it is asked for some things in one run."""
-    found: list[Any] = []
-
-    @task
-    async def root(ctx: Context) -> None:
-        for what, *args in calls:
-            found.append(await ctx.call(what, *args))
-
-    async with LocalEngine(root, agent, store=MemoryStore(), sandbox=sandbox) as engine:
-        await engine.run(root)
-    return found
 
 
 async def test_python_runs_with_files_and_gives_files_back(sandbox: DockerSandbox) -> None:

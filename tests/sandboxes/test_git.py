@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from astro import Context, DockerSandbox, LocalEngine, MemoryStore, RunFailedError, task
+from astro import DockerSandbox, RunFailedError
 from astro.agents.git import (
     GitAgent,
     git_add,
@@ -24,6 +24,7 @@ from astro.agents.in_box import CommandResult, ShellAgent, shell
 from astro.agents.repository import reason_to_refuse
 from astro.agents.workspace import Workspace
 from astro.core.sandbox import Changes
+from tests.sandboxes.asking import asked
 
 pytestmark = pytest.mark.anyio
 
@@ -82,25 +83,6 @@ def folder(tmp_path: Path) -> Path:
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "first")
     return folder
-
-
-@pytest.fixture
-def workspace(folder: Path) -> Workspace:
-    return Workspace(folder)
-
-
-async def asked(sandbox: DockerSandbox, agent: Any, *calls: tuple[Any, ...]) -> list[Any]:
-    """Return what an agent gives when it is asked for some things in one run."""
-    found: list[Any] = []
-
-    @task
-    async def root(ctx: Context) -> None:
-        for what, *args in calls:
-            found.append(await ctx.call(what, *args))
-
-    async with LocalEngine(root, agent, store=MemoryStore(), sandbox=sandbox) as engine:
-        await engine.run(root)
-    return found
 
 
 EVERYTHING = (

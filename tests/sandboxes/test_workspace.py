@@ -22,18 +22,6 @@ from astro.core.sandbox import Changes
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def workspace(folder: Path) -> Workspace:
-    return Workspace(folder)
-
-
 def files(**said: str) -> Changes:
     return Changes(files={name: (text.encode(), False) for name, text in said.items()})
 

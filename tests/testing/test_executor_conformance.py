@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any, ClassVar, Self
 
@@ -21,9 +17,7 @@ from astro.core.protocols import Call, Executor
 from astro.testing.conformance.executor import BODIES, ExecutorConformance
 from astro.testing.conformance.suite import Suite
 from astro.testing.fake_context import FakeContext
-
-ROOT = Path(__file__).parents[2]
-
+from tests.testing.finding import found_by_suite
 
 # --- Sound ones --------------------------------------------------------------------------------
 
@@ -349,35 +343,13 @@ BROKEN = {kind.__name__: kind for kind in Broken.__subclasses__()}
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, set[str]]:
-    """The tests that fail, by class: all are run on the sound executor, on a broken one those that
-    are meant to find it."""
-    file = tmp_path_factory.mktemp("broken") / "test_broken.py"
-    lines = [
-        f"from {__name__} import {', '.join([*BROKEN, 'TestExecutorWithEveryPromise'])}",
-        *(f"class Test{name}({name}): pass" for name in BROKEN),
-    ]
-    file.write_text("\n".join(lines))
-    options = ["-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", "-rf", "--tb=no"]
-    meant = [f"Test{name}::{test}" for name, kind in BROKEN.items() for test in kind.found_by]
-    tests = [f"{file}::{test}" for test in ("TestExecutorWithEveryPromise", *meant)]
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *tests],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ran.returncode == 1, ran.stdout + ran.stderr
-    found: dict[str, set[str]] = {name: set() for name in (*BROKEN, "ExecutorWithEveryPromise")}
-    for name, test in re.findall(r"^FAILED \S*::Test(\w+)::(\w+)", ran.stdout, re.MULTILINE):
-        found[name].add(test)
-    return found
+    folder = tmp_path_factory.mktemp("broken")
+    return found_by_suite(__name__, TestExecutorWithEveryPromise, BROKEN, folder)
 
 
 @pytest.mark.slow
 def test_the_sound_one_passes_where_the_broken_ones_fail(failed: Mapping[str, set[str]]) -> None:
-    assert failed["ExecutorWithEveryPromise"] == set()
+    assert failed["TestExecutorWithEveryPromise"] == set()
 
 
 @pytest.mark.slow

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
@@ -23,8 +20,8 @@ from astro.testing.conformance.probes import PROBES
 from astro.testing.conformance.sandbox import SandboxConformance
 from astro.testing.conformance.suite import Suite
 from astro.testing.fake_sandbox import FakeSandbox, Files
+from tests.testing.finding import found_by_suite
 
-ROOT = Path(__file__).parents[2]
 EVERY_BYTE = bytes(range(256))
 DAY = timedelta(days=1)
 
@@ -682,35 +679,13 @@ BROKEN = {kind.__name__: kind for kind in Broken.__subclasses__()}
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, set[str]]:
-    """The tests that fail, by class: all are run on the sound sandbox, on a broken one those that
-    are meant to find it."""
-    file = tmp_path_factory.mktemp("broken") / "test_broken.py"
-    lines = [
-        f"from {__name__} import {', '.join([*BROKEN, 'TestSandboxWithEveryPromise'])}",
-        *(f"class Test{name}({name}): pass" for name in BROKEN),
-    ]
-    file.write_text("\n".join(lines))
-    options = ["-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", "-rf", "--tb=no"]
-    meant = [f"Test{name}::{test}" for name, kind in BROKEN.items() for test in kind.found_by]
-    tests = [f"{file}::{test}" for test in ("TestSandboxWithEveryPromise", *meant)]
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *tests],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ran.returncode == 1, ran.stdout + ran.stderr
-    found: dict[str, set[str]] = {name: set() for name in (*BROKEN, "SandboxWithEveryPromise")}
-    for name, test in re.findall(r"^FAILED \S*::Test(\w+)::(\w+)", ran.stdout, re.MULTILINE):
-        found[name].add(test)
-    return found
+    folder = tmp_path_factory.mktemp("broken")
+    return found_by_suite(__name__, TestSandboxWithEveryPromise, BROKEN, folder)
 
 
 @pytest.mark.slow
 def test_the_sound_one_passes_where_the_broken_ones_fail(failed: Mapping[str, set[str]]) -> None:
-    assert failed["SandboxWithEveryPromise"] == set()
+    assert failed["TestSandboxWithEveryPromise"] == set()
 
 
 @pytest.mark.slow
