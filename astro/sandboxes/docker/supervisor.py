@@ -43,8 +43,8 @@ LARGE = 65536
 POPULATE_WRITE = 23  # since Linux 5.14; others refuse it
 PIECE = 1 << 20
 SMALL = 4096  # bytes of output that are worth a frame
-CHATTY = 100  # smaller frames in a row, after which
-PAUSE = 0.001  # seconds pass before the next, for each of them is work for the host
+CHATTY = 100  # smaller frames, after which
+PAUSE = 0.001  # seconds pass between one and the next, for each of them is work for the host
 TOLD = 10  # of what could not be written
 NAME = 4096
 REJECTED = 256 * 1024  # bytes of what is said of files that are not given
@@ -239,7 +239,7 @@ class Program:
             os.set_blocking(its[mine], False)
         self.waiting = bytearray()
         self.ended = False
-        self.small = 0  # frames in a row that are
+        self.small = 0  # frames that are; after a larger one, at most as many as need no pause
 
     def waits(self) -> bool:
         """Return whether it is still there; the kernel may have ended it for want of memory."""
@@ -306,7 +306,7 @@ class Program:
             os.close(end)
             del self.outputs[end]
             return False
-        self.small = self.small + 1 if len(data) < SMALL else 0
+        self.small = self.small + 1 if len(data) < SMALL else min(self.small, CHATTY)
         send(self.outputs[end], data)
         return True
 
