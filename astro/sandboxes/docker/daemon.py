@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from http.client import HTTPException
@@ -257,7 +257,8 @@ class Daemon:
     def boxes(self) -> list[Found]:
         """Return all containers made by ASTRO, in whatever process."""
         with self.asking() as client:
-            told = client.containers(all=True, filters={"label": LABEL})
+            listed = client.containers(all=True, filters={"label": LABEL})
+            told = [one for one in listed if one.get("State") != "dead" or _exists(client, one)]
         return [
             Found(
                 id=one["Id"],
@@ -267,6 +268,18 @@ class Daemon:
             )
             for one in told
         ]
+
+
+def _exists(client: Any, listed: Mapping[str, Any]) -> bool:
+    """Return whether a container is one, and not only listed.
+
+    A Docker that has crashed may go on listing, as dead, what it removed when it began again.
+    """
+    try:
+        client.inspect_container(listed["Id"])
+    except _errors().NotFound:
+        return False
+    return True
 
 
 def _errors() -> Any:
