@@ -79,7 +79,13 @@ async def _crashed(
         stores = None if memory else on_a_file
         try:
             report = await crash_matrix(
-                task, *args, parts=found, answers=_ANSWERS, stores=stores, twice=twice
+                task,
+                *args,
+                parts=found,
+                answers=_ANSWERS,
+                stores=stores,
+                twice=twice,
+                fails=None,
             )
         except Exception as error:  # a process pool cannot pass on what it cannot pickle
             where = "in memory" if memory else "on a file"

@@ -54,7 +54,10 @@ ASYNCIO = {
 GUESTS = {
     "sandboxes/docker/supervisor.py": "sent into containers as text; it runs there and never here"
 }
-ENVIRONMENT = {"setup/settings.py": "the home of settings"}
+ENVIRONMENT = {
+    "setup/settings.py": "the home of settings",
+    "testing/victim.py": "a process that hashes otherwise is told so by a variable",
+}
 PROCESSES = {"testing/victim.py": "a process that a test means to kill"}
 PRINTERS = {"cli": "a face for terminals"}
 HEAVY = {"docker", "tenacity"}

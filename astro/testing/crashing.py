@@ -8,18 +8,19 @@ with what happened without a crash.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from astro.core.protocols import Sandbox
+from astro.core.records import State
 from astro.core.task import Task
 from astro.stores.memory import MemoryStore
 from astro.testing.clock import VirtualClock
 from astro.testing.effects import watch_effects
 from astro.testing.outcomes import Outcome, differences, misplaced
-from astro.testing.trial import Point, Trial
+from astro.testing.trial import Done, Point, Trial
 
 __all__ = ["CrashMatrixError", "CrashReport", "crash_matrix"]
 
@@ -68,6 +69,7 @@ async def crash_matrix(
     stores: Callable[[VirtualClock], Any] | None = None,
     twice: int = 0,
     processes: bool = False,
+    fails: bool | None = False,
     sandbox: Sandbox | None = None,
     **kwargs: Any,
 ) -> CrashReport:
@@ -83,35 +85,50 @@ async def crash_matrix(
         stores: Makes an empty store that tells the time of a clock; in memory if left out.
         twice: How many crashes are followed by one more during the resumption; fewer if the
             workflow has not as many pairs of commits.
-        processes: Whether each engine that dies is a process, killed with SIGKILL, on a SQLite
-            store. Slower, and nothing of the engine's own is trusted to be cut off.
+        processes: Whether each engine is a process, killed with SIGKILL, on a SQLite store. Slower;
+            and whoever goes on knows nothing that is not stored, and hashes otherwise.
+        fails: Whether the task fails when nothing crashes, and so has to fail the same way after a
+            crash; None allows both.
         sandbox: For tasks that use one; not in processes. Open it around this to keep it warm.
 
     Raises:
         CrashMatrixError: Something was lost, repeated or changed; or code that is not in a step
-            or a task of its own has effects that a crash would repeat.
+            or a task of its own has effects that a crash would repeat; or the task failed anyhow.
     """
     known: dict[str, Any] = {"parts": parts, "answers": answers or {}, "sandbox": sandbox}
     trial = Trial(task, args, kwargs, stores=stores or _memory, **known)
     with watch_effects() as effects:
         first = await trial.run()
-    problems = [*first.outcome.faults, *misplaced(effects, first.records)]
+    problems = [*_unexpected(first, fails=fails), *misplaced(effects, first.records)]
     if problems:
         raise CrashMatrixError(task.name, problems)
-    second = await trial.run()
-    deterministic = not differences(first.outcome, second.outcome)
-    matrix = _Matrix(trial, first.outcome if deterministic else None, processes=processes)
-    await matrix.crash(_everywhere(first.commits))
+    run = trial.run_killed if processes else trial.run
+    expected = await run() if processes else first
+    if problems := _unexpected(expected, fails=fails):
+        raise CrashMatrixError(task.name, problems)
+    deterministic = not differences(expected.outcome, (await run()).outcome)
+    matrix = _Matrix(run, expected.outcome if deterministic else None)
+    await matrix.crash(_everywhere(expected.commits))
     await matrix.crash(matrix.pairs(twice))
     if matrix.problems:
         raise CrashMatrixError(task.name, list(dict.fromkeys(matrix.problems)))
     return CrashReport(
-        commits=first.commits,
+        commits=expected.commits,
         crashes=matrix.crashes,
         pairs=matrix.both,
-        calls=frozenset(first.outcome.calls),
+        calls=frozenset(expected.outcome.calls),
         deterministic=deterministic,
     )
+
+
+def _unexpected(done: Done, *, fails: bool | None) -> list[str]:
+    """Return what is wrong with a run that nothing has crashed."""
+    outcome = done.outcome
+    if outcome.faults or fails in (None, outcome.state != State.DONE):
+        return [*outcome.faults]
+    if fails:
+        return ["it does not fail: leave out fails=True"]
+    return [f"it fails without a crash, with {outcome.result}; if it should, say fails=True"]
 
 
 class _Matrix:
@@ -123,8 +140,8 @@ class _Matrix:
         both: How often two did, one after the other.
     """
 
-    def __init__(self, trial: Trial, expected: Outcome | None, *, processes: bool) -> None:
-        self._run = trial.run_killed if processes else trial.run
+    def __init__(self, run: Callable[..., Awaitable[Done]], expected: Outcome | None) -> None:
+        self._run = run
         self._expected = expected
         self._left: list[tuple[Point, int]] = []  # commits of the engine that went on
         self._bad = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from astro.testing.dying_store import DyingStore
 from astro.testing.lives import journals_of, live
 from astro.testing.outcomes import Outcome, outcome_of
 from astro.testing.quiet import quiet
-from astro.testing.victim import Errand, require_address, send_out
+from astro.testing.victim import Errand, Return, require_address, send_out
 
 __all__ = ["Done", "Point", "Trial"]
 
@@ -79,6 +79,7 @@ class Trial:
         self._answers = answers
         self._stores = stores
         self._sandbox = sandbox
+        self._hashing = count(1)  # no two processes hash alike, and each does so every time
 
     async def run(self, *crashes: Point) -> Done:
         """Run the task in this process, by engines that die at some points and one that lives."""
@@ -88,22 +89,25 @@ class Trial:
         return await self._lived([*dying, DyingStore(store)], store, clock)
 
     async def run_killed(self, *crashes: Point) -> Done:
-        """Run the task in processes that kill themselves, and go on in this one."""
+        """Run the task in processes that kill themselves, and one that lives."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "runs.db"
-            killed = [await send_out(self._errand(crash, path)) for crash in crashes]
-            # The processes had clocks of their own, which nobody can ask any more.
-            clock = VirtualClock(VirtualClock().now() + timedelta(days=365 * len(crashes)))
-            store = SqliteStore(path, clock=clock, synchronous="NORMAL")
-            done = await self._lived([DyingStore(store)], store, clock, first=len(crashes))
-            return attrs.evolve(done, crashes=sum(killed))
+            plan: list[Point | None] = [*crashes, None]
+            told = [await self._send(crash, path, number) for number, crash in enumerate(plan)]
+            journals = await journals_of(SqliteStore(path, synchronous="NORMAL"))
+        last = told[-1]
+        assert last is not None  # who is not told when to die comes back
+        return Done(
+            outcome=outcome_of(journals, last.run),
+            records=journals,
+            commits=last.commits,
+            crashes=told.count(None),
+        )
 
-    async def _lived(
-        self, lives: Sequence[DyingStore], store: Any, clock: VirtualClock, *, first: int = 0
-    ) -> Done:
+    async def _lived(self, lives: Sequence[DyingStore], store: Any, clock: VirtualClock) -> Done:
         root = ""
         with quiet("astro"):
-            for number, one in enumerate(lives, start=first):
+            for number, one in enumerate(lives):
                 root = await live(
                     self._parts,
                     self._task,
@@ -120,13 +124,15 @@ class Trial:
         crashes = sum(one.died.is_set() for one in lives)
         return Done(outcome=outcome, records=journals, commits=lives[-1].commits, crashes=crashes)
 
-    def _errand(self, crash: Point, path: Path) -> Errand:
-        return Errand(
+    async def _send(self, crash: Point | None, path: Path, number: int) -> Return | None:
+        errand = Errand(
             parts=tuple(map(require_address, self._parts)),
             args=msgspec.Raw(self._task.signature.bind(self._args, dict(self._kwargs)).raw),
             answers=dict(self._answers),
             store=str(path),
-            at=crash.commit,
-            applied=crash.applied,
+            number=number,
+            at=None if crash is None else crash.commit,
+            applied=crash is not None and crash.applied,
             path=tuple(sys.path),
         )
+        return await send_out(errand, hashing=next(self._hashing))

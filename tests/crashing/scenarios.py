@@ -25,6 +25,7 @@ class Scenario:
     Attributes:
         parts: Agents, and tasks that are known by name.
         commits: How many commits it takes at least.
+        fails: Whether it does, in the end.
     """
 
     task: Any
@@ -33,6 +34,7 @@ class Scenario:
     parts: Sequence[Any] = ()
     answers: Mapping[str, object] = attrs.field(factory=dict)
     commits: int
+    fails: bool = False
 
 
 # --- An article: research, a map of sections, reviews by an agent --------------------------------
@@ -256,7 +258,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             task=approvals, answers={f"Publish {n}?": True for n in range(4)}, commits=25
         ),
         "retries": Scenario(task=persistent, commits=20),
-        "undo": Scenario(task=journey, parts=[book], commits=25),
+        "undo": Scenario(task=journey, parts=[book], commits=25, fails=True),
         "a workflow": Scenario(
             task=bake,
             kwargs={"flours": [1, 2, 3, 4, 5, 6, 7, 8]},

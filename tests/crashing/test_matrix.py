@@ -28,7 +28,7 @@ TENANT = "default"
 async def crashed(name: str, **options: Any) -> CrashReport:
     """Kill a scenario everywhere."""
     one = SCENARIOS[name]
-    options |= {"parts": one.parts, "answers": one.answers, **one.kwargs}
+    options |= {"parts": one.parts, "answers": one.answers, "fails": one.fails, **one.kwargs}
     return await crash_matrix(one.task, *one.args, **options)
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
-from collections.abc import Callable
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import anyio
+import anyio.to_thread
 import pytest
 
 from astro import Context, InvalidArgumentsError, MemoryStore, SqliteStore, task
@@ -163,6 +170,81 @@ async def test_a_file_that_is_written_outside_a_step_is_found(outbox: Path) -> N
     assert "ctx.step" in str(caught.value)
 
 
+def append(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("x")
+
+
+async def by_a_thread(path: Path) -> None:
+    await anyio.to_thread.run_sync(append, path)
+
+
+async def by_a_pool(path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        pool.submit(append, path).result()
+
+
+async def by_a_thread_of_its_own(path: Path) -> None:
+    thread = threading.Thread(target=append, args=(path,))
+    thread.start()
+    thread.join()
+
+
+async def by_touching(path: Path) -> None:
+    os.utime(path.parent)
+
+
+async def by_a_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE IF NOT EXISTS mail (text)")
+
+
+async def by_a_database_in_a_thread(path: Path) -> None:
+    async with aiosqlite.connect(path) as database:
+        await database.execute("CREATE TABLE IF NOT EXISTS mail (text)")
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        by_a_thread,
+        by_a_pool,
+        by_a_thread_of_its_own,
+        by_touching,
+        by_a_database,
+        by_a_database_in_a_thread,
+    ],
+)
+async def test_whoever_does_it_it_is_found(
+    effect: Callable[[Path], Awaitable[None]], outbox: Path, anyio_backend: str
+) -> None:
+    if anyio_backend == "trio" and effect is by_a_database_in_a_thread:
+        pytest.skip("aiosqlite runs on asyncio")
+
+    @task
+    async def careless(ctx: Context) -> str:
+        await effect(outbox)
+        return await ctx.call(draft, "x")
+
+    with pytest.raises(CrashMatrixError, match=r"careless did .*went on to 'draft'"):
+        await crash_matrix(careless)
+
+
+async def test_what_changes_nothing_outside_is_no_effect(outbox: Path) -> None:
+    with closing(sqlite3.connect(outbox)) as database:
+        database.execute("CREATE TABLE mail (text)")
+
+    @task
+    async def looks(ctx: Context) -> str:
+        with closing(sqlite3.connect(outbox)) as database:
+            count = database.execute("SELECT count(*) FROM mail").fetchone()[0]
+        with closing(sqlite3.connect(":memory:")) as scratch:
+            scratch.execute("CREATE TABLE words (text)")
+        return await ctx.call(draft, f"{count}")
+
+    assert (await crash_matrix(looks)).deterministic
+
+
 async def test_the_same_in_a_step_is_no_mistake(outbox: Path) -> None:
     async def publish(path: str, text: str) -> None:
         await anyio.Path(path).write_text(text)
@@ -230,8 +312,16 @@ async def test_a_workflow_that_fails_fails_the_same_way_after_a_crash() -> None:
         finally:
             await ctx.call(shorten, "a long text")
 
-    report = await crash_matrix(root)
+    report = await crash_matrix(root, fails=True)
     assert report.deterministic
+    with pytest.raises(CrashMatrixError, match=r"fails without a crash, with .* broken"):
+        await crash_matrix(root)
+
+
+async def test_a_workflow_that_should_fail_has_to() -> None:
+    assert (await crash_matrix(article, "fusion", fails=None)).deterministic
+    with pytest.raises(CrashMatrixError, match="it does not fail"):
+        await crash_matrix(article, "fusion", fails=True)
 
 
 async def test_processes_that_are_killed_are_survived(anyio_backend: str) -> None:
@@ -239,6 +329,45 @@ async def test_processes_that_are_killed_are_survived(anyio_backend: str) -> Non
         pytest.skip("SqliteStore runs on asyncio")
     report = await crash_matrix(article, "fusion", processes=True)
     assert report.crashes == 2 * report.commits
+
+
+logged_in: dict[str, str] = {}
+
+
+async def log_in() -> None:
+    logged_in["token"] = "abc"
+
+
+@task
+async def forgets(ctx: Context) -> str:
+    await ctx.step(log_in)
+    text = await ctx.call(draft, "x")
+    return await ctx.call(shorten, logged_in["token"] + text)
+
+
+async def test_what_a_step_leaves_in_memory_is_missed_by_another_process(
+    anyio_backend: str,
+) -> None:
+    if anyio_backend == "trio":
+        pytest.skip("SqliteStore runs on asyncio")
+    assert (await crash_matrix(forgets)).deterministic, "here it is still there"
+    with pytest.raises(CrashMatrixError, match="KeyError: 'token'"):
+        await crash_matrix(forgets, processes=True)
+
+
+@task
+async def picks(ctx: Context) -> str:
+    first, *_ = {"tea", "cocoa", "juice", "milk", "water"}
+    text = await ctx.call(draft, first)
+    return await ctx.call(shorten, text)
+
+
+async def test_the_order_of_a_set_must_not_reach_a_call(anyio_backend: str) -> None:
+    if anyio_backend == "trio":
+        pytest.skip("SqliteStore runs on asyncio")
+    assert (await crash_matrix(picks)).deterministic, "one process has one order"
+    with pytest.raises(CrashMatrixError, match="no longer asked for draft"):
+        await crash_matrix(picks, processes=True)
 
 
 async def test_what_another_process_cannot_import_is_refused(anyio_backend: str) -> None:
