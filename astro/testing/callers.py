@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from datetime import timedelta
@@ -28,6 +27,7 @@ from astro.engine.local import LocalEngine
 from astro.testing.clock import VirtualIds
 from astro.testing.loop import LoopClock
 from astro.testing.stalls import standing
+from astro.testing.surroundings import Surroundings
 from astro.testing.watched_store import WatchedStore
 
 __all__ = ["CallerLife", "Cancellation", "Life", "Plot", "Stage"]
@@ -35,7 +35,6 @@ __all__ = ["CallerLife", "Cancellation", "Life", "Plot", "Stage"]
 _PAGE = 5_000
 _LOOK = 0.01  # seconds between looks at what is unfinished
 _TURNS, _SLOW = 100, 2.0  # turns of the loop, and seconds if there are threads, to end in
-_POOLS = ("AnyIO worker thread", "asyncio_")  # threads that are kept for others to use
 
 
 class Stage:
@@ -164,7 +163,6 @@ class CallerLife:
         self._store: Any = self._watched or store
         self._task: asyncio.Task[Any] | None = None
         self._scope: anyio.CancelScope | None = None
-        self._threads = set(threading.enumerate())
         self.life = Life()
 
     def on_step(self, _: int = 0) -> None:
@@ -181,6 +179,7 @@ class CallerLife:
     async def live(self) -> Life:
         """Live through it; return what became of it."""
         asyncio.get_running_loop().set_exception_handler(self._note)
+        self._surroundings = Surroundings()  # with what the loop has
         began = anyio.current_time()
         await self._perform(stage := self._stage(1))
         await self._look_around(stage)
@@ -256,6 +255,7 @@ class CallerLife:
                 self._wrong(f"{engine.parts.slots.used} slots of a closed engine are taken")
         self._task = None  # its end refers to everything that it knew
         gc.collect(1)  # what nobody can reach any more, a failed task above all, reports itself
+        self._wrong(*self._surroundings.others())
 
     async def _left(self) -> list[asyncio.Task[Any]]:
         """Return the tasks that go on without the caller."""
@@ -263,8 +263,7 @@ class CallerLife:
         for turn in range(_TURNS):
             await asyncio.sleep(_SLOW / _TURNS if self._plot.threads else 0)
             left = asyncio.all_tasks() - mine
-            new = {thread.name for thread in {*threading.enumerate()} - self._threads}
-            threads = [name for name in sorted(new) if not name.startswith(_POOLS)]
+            threads = self._surroundings.threads()
             if not left and not threads and turn:
                 break
         self._wrong(*(f"a thread is left behind: {name}" for name in threads))

@@ -109,7 +109,9 @@ def cancel_matrix(
     parts: Sequence[Any] = (),
     answers: Mapping[str, object] | None = None,
     states: frozenset[State] = frozenset(),
+    fails: bool | None = False,
     again: bool = False,
+    grace: timedelta = timedelta(0),
     stores: Callable[[LoopClock], Any] | None = None,
     threads: bool = False,
     tenants: Sequence[str] = ("default",),
@@ -129,8 +131,11 @@ def cancel_matrix(
         parts: Agents, and tasks that have to be known by name.
         answers: To the questions of runs, by question. A function is not answered while it acts.
         states: In which a run may end as well, since the caller did not get to say something.
+        fails: Whether the caller gets an error when nobody cancels it; None allows both.
         again: Whether a function is called once more in the end. It must then give the same, and
             begin nothing that is there already: its runs need keys.
+        grace: For which an engine whose caller is cancelled lets a task finish what it does. With
+            none the task is cut off where it stands; a function says so to its engines itself.
         stores: Makes an empty store that tells the time of a clock; in memory if left out, and
             only then the invariants are checked after every commit.
         threads: Whether the store uses threads, as SqliteStore does. All of it then happens in
@@ -144,12 +149,13 @@ def cancel_matrix(
             some thousand times as long.
 
     Raises:
-        CancelMatrixError: Something was lost, repeated, changed or left behind.
+        CancelMatrixError: Something was lost, repeated, changed or left behind, or the caller
+            got an error that it should not get.
         RuntimeError: An event loop runs here already.
     """
     if in_event_loop():
         raise RuntimeError("a cancel matrix has event loops of its own: call it where none runs")
-    act, offered, durable = _acting(caller, args, kwargs)
+    act, offered, durable = _acting(caller, args, kwargs, grace)
     plot = Plot(
         act=act,
         parts=[*offered, *(part for part in parts if part is not caller)],
@@ -163,17 +169,17 @@ def cancel_matrix(
         lease=max(_LEASE, 20 * resolution),
     )
     name = str(getattr(caller, "name", getattr(caller, "__name__", caller)))
-    matrix = _Matrix(name, plot, states, seed=seed, resolution=resolution)
+    matrix = _Matrix(name, plot, states, fails=fails, seed=seed, resolution=resolution)
     return matrix.run(ways, at, most)
 
 
 def _acting(
-    caller: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    caller: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], grace: timedelta
 ) -> tuple[Callable[[Stage], Awaitable[Any]], list[Any], bool]:
     """Return what a caller does, the parts it brings, and whether it waits for a run with a key."""
 
     async def run(stage: Stage) -> Any:
-        async with stage.engine() as engine:
+        async with stage.engine(grace=grace) as engine:
             return await engine.options(key=_KEY).run(caller, *args, **kwargs)
 
     async def call(stage: Stage) -> Any:
@@ -197,10 +203,12 @@ class _Matrix:
         plot: Plot,
         states: frozenset[State],
         *,
+        fails: bool | None,
         seed: int | None,
         resolution: timedelta,
     ) -> None:
         self._name = name
+        self._fails = fails
         self._plot = plot
         self._states = frozenset(state.value for state in states)
         self._seed = seed
@@ -250,6 +258,9 @@ class _Matrix:
                 f"there were {life.begun} runs, and {len(life.runs)} when it had asked again: "
                 "give them keys, engine.options(key=...), or say again=False"
             )
+        if not problems and self._fails not in (None, life.ended.startswith("raised")):
+            said = "leave out fails=True" if self._fails else "if it should, say fails=True"
+            problems.append(f"the caller {life.ended}: {said}")
         if problems:
             raise CancelMatrixError(self._name, [_Found(None, "", one) for one in problems])
         return life

@@ -137,6 +137,7 @@ def _orderly_garbage() -> Iterator[None]:
     try:
         with only_new_garbage():
             yield
+            gc.collect()  # it is little now, and would be looked for in everything later, or never
     finally:
         if collecting:
             gc.enable()

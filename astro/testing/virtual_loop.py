@@ -301,6 +301,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 with suppress(Exception, asyncio.CancelledError):
                     _close(task)
         self.close()
+        self._timers.clear()
+        self.set_exception_handler(None)
         self._threads = allowed
 
     def _drive(self, ending: asyncio.Task[None]) -> None:

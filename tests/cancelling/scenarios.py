@@ -30,6 +30,7 @@ class Scenario:
     """What a caller does, and what a matrix has to know about it.
 
     Attributes:
+        fails: Whether it does, when nobody cancels it.
         again: Whether it may be done once more, as its runs have keys.
     """
 
@@ -37,6 +38,7 @@ class Scenario:
     args: tuple[Any, ...] = ()
     answers: Mapping[str, object] = attrs.field(factory=dict, kw_only=True)
     states: frozenset[State] = attrs.field(default=frozenset(), kw_only=True)
+    fails: bool = attrs.field(default=False, kw_only=True)
     again: bool = attrs.field(default=True, kw_only=True)
     tenants: tuple[str, ...] = attrs.field(default=("default",), kw_only=True)
 
@@ -48,6 +50,7 @@ class Scenario:
             parts=PARTS,
             answers=self.answers,
             states=self.states,
+            fails=self.fails,
             again=self.again,
             tenants=self.tenants,
             **options,
@@ -149,7 +152,7 @@ WORKFLOWS: dict[str, Scenario] = {
     "a chain of calls": Scenario(chain, (1,)),
     "a map with a limit": Scenario(fan_out, (7,)),
     "a question, its answer and a time-out": Scenario(question, answers={"Sure?": True}),
-    "retries and undos": Scenario(journey),
+    "retries and undos": Scenario(journey, fails=True),
     "child runs": Scenario(children),
     "budgets": Scenario(thoughts),
 }

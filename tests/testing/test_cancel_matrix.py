@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -159,8 +161,18 @@ def test_a_caller_that_fails_fails_when_it_is_not_cancelled() -> None:
         await anyio.sleep(1)
         raise KeyError("broken")
 
-    report = cancel_matrix(breaks, ways=["once"])
+    report = cancel_matrix(breaks, ways=["once"], fails=True)
     assert report.cancelled == report.steps
+    with pytest.raises(CancelMatrixError, match="raised KeyError: 'broken': if it should, say"):
+        cancel_matrix(breaks, ways=["once"])
+
+
+def test_a_caller_that_should_fail_has_to() -> None:
+    async def rests_well(stage: Stage) -> None:
+        await anyio.sleep(1)
+
+    with pytest.raises(CancelMatrixError, match="leave out fails=True"):
+        cancel_matrix(rests_well, fails=True)
 
 
 # --- What it finds -----------------------------------------------------------------------------
@@ -194,6 +206,56 @@ def test_the_step_that_it_names_repeats_it() -> None:
     assert problems(slips, ways=["once"], at=[first]).steps == [first]
     assert cancel_matrix(slips, ways=["once"], at=[first - 1, last + 1]).cancelled == 2
     assert f"slips ({__file__}:" in str(error)
+
+
+def test_a_file_and_a_process_that_are_left_open_are_found() -> None:
+    opened: list[int] = []
+    begun: list[subprocess.Popen[bytes]] = []
+
+    async def forgets(stage: Stage) -> None:
+        opened.append(os.open(os.devnull, os.O_RDONLY))
+        begun.append(subprocess.Popen(["sleep", "60"]))  # noqa: ASYNC220
+        await anyio.sleep(1)
+        os.close(opened.pop())
+        begun[-1].kill()
+        begun.pop().wait()
+
+    try:
+        told = str(problems(forgets, ways=["once"], most=2))
+        assert f"a file descriptor is left behind: {opened[0]} -> {os.devnull}" in told
+        assert f"a child process is left behind: {begun[0].pid} " in told
+    finally:
+        for number in opened:
+            os.close(number)
+        for one in begun:
+            one.kill()
+            one.wait()
+
+
+@task
+async def takes_its_time(ctx: Context) -> str:
+    await anyio.sleep(2)
+    return "done"
+
+
+def test_a_task_that_gives_nothing_back_when_it_is_cut_off_is_found() -> None:
+    opened: list[int] = []
+
+    @task
+    async def forgets(ctx: Context) -> str:
+        opened.append(os.open(os.devnull, os.O_RDONLY))
+        said = await ctx.call(takes_its_time)
+        os.close(opened.pop())
+        return said
+
+    try:
+        error = problems(forgets, ways=["once"])
+        assert any("a file descriptor is left behind" in one for one in error.problems)
+        patient = cancel_matrix(forgets, ways=["once"], at=error.steps, grace=timedelta(minutes=1))
+        assert patient.cancelled == len(error.steps), "given time, it does"
+    finally:
+        for number in opened:
+            os.close(number)
 
 
 def test_a_cancellation_that_is_swallowed_is_found() -> None:
