@@ -110,6 +110,24 @@ async def test_a_refusal_of_sqlite_names_the_file(path: Path) -> None:
         assert error.problem == f"The store {path} refused: no such table: nowhere."
 
 
+async def test_a_file_that_has_another_name_for_a_moment_is_still_the_file(path: Path) -> None:
+    moved = path.with_name("moved.db")
+    async with transactions(path) as made:
+        path.rename(moved)
+        assert await done(made, operation(NOTE, "a")) == ["a"]
+        moved.rename(path)
+        assert await done(made, operation(NOTE, "b")) == ["b"]
+        assert notes(path) == ["a", "b"]
+
+
+async def test_a_file_in_whose_place_is_another_takes_nothing_more(path: Path) -> None:
+    async with transactions(path) as made:
+        path.rename(path.with_name("moved.db"))
+        path.touch()
+        with pytest.raises(StoreUnavailableError, match="deleted or replaced"):
+            await done(made, operation(NOTE, "a"))
+
+
 async def test_a_table_that_a_newer_astro_has_moved_is_called_so(path: Path) -> None:
     async with transactions(path) as made:
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
