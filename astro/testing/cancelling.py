@@ -138,8 +138,9 @@ def cancel_matrix(
             none the task is cut off where it stands; a function says so to its engines itself.
         stores: Makes an empty store that tells the time of a clock; in memory if left out, and
             only then the invariants are checked after every commit.
-        threads: Whether the store uses threads, as SqliteStore does. All of it then happens in
-            real time, and the steps are those at which the caller itself begins to wait.
+        threads: Whether the store uses threads, as SqliteStore does, or the caller uses threads,
+            processes or connections. All of it then happens in real time, and the steps are those
+            at which the caller itself begins to wait.
         tenants: Whose runs there are.
         ways: Of cancelling: natively `once`, `twice` with two steps between, by a `scope` of anyio.
         at: At which steps; None means at all.
@@ -253,7 +254,13 @@ class _Matrix:
         life = self._live(None)
         faults = [fault for run, one in life.runs.items() for fault in _outcome(run, one).faults]
         problems = [*life.problems, *faults]
-        if self._plot.again and len(life.runs) > life.begun:
+        if not life.ended:
+            longest = timedelta(seconds=self._limit)
+            problems[1:] = [
+                f"it had {longest}: where it waits for longer, say resolution=timedelta(hours=1); "
+                "where it waits for an answer, answers={...}"
+            ]
+        elif self._plot.again and len(life.runs) > life.begun:
             problems.append(
                 f"there were {life.begun} runs, and {len(life.runs)} when it had asked again: "
                 "give them keys, engine.options(key=...), or say again=False"

@@ -39,6 +39,11 @@ _SWEEP = 5_000  # steps between collections of garbage, whose finalizers are ste
 _PATIENCE = 0.05  # seconds of real time that threads get before virtual time passes
 _LAST_PATIENCE = 5.0  # seconds of real time that threads get if nothing else can happen
 
+_NO_WORLD = (
+    "In virtual time there are no processes and connections: nobody could say how long they take. "
+    "Use doubles; a cancel matrix also happens in real time: threads=True."
+)
+
 
 class _Task(asyncio.Task[Any]):
     """A task whose hash is its number.
@@ -204,6 +209,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._refused = ThreadsError(f"{name} was to run in an executor")
             raise self._refused
         return super().run_in_executor(executor, func, *args)
+
+    async def _make_subprocess_transport(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(_NO_WORLD)
+
+    async def sock_connect(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(_NO_WORLD)
 
     def _run_once(self) -> None:
         self._gather()

@@ -175,6 +175,20 @@ def test_a_caller_that_should_fail_has_to() -> None:
         cancel_matrix(rests_well, fails=True)
 
 
+def test_a_caller_that_takes_too_long_hears_how_it_gets_more_time() -> None:
+    @task
+    async def rests_long(ctx: Context) -> None:
+        await ctx.sleep(DAY)
+
+    told = str(problems(rests_long))
+    assert "the caller does not end; it waits in " in told
+    assert "it had 0:30:00: where it waits for longer, say resolution=timedelta(hours=1)" in told
+    assert len(told.splitlines()) == 3, "what is left of it is no news"
+    assert cancel_matrix(
+        rests_long, resolution=timedelta(hours=1), at=[20], ways=["once"]
+    ).cancelled
+
+
 # --- What it finds -----------------------------------------------------------------------------
 
 

@@ -150,3 +150,19 @@ def test_no_deadlock_is_reported_while_a_thread_is_at_work() -> None:
         return anyio.current_time()
 
     assert run_deterministically(main, seed=1, threads=True).value == 0.0
+
+
+def test_a_process_is_refused_with_a_word_about_why() -> None:
+    async def main() -> None:
+        await anyio.run_process(["true"])
+
+    with pytest.raises(NotImplementedError, match="no processes and connections"):
+        run_deterministically(main, seed=None)
+
+
+def test_a_connection_is_refused_with_a_word_about_why() -> None:
+    async def main() -> None:
+        await asyncio.open_connection("127.0.0.1", 1)
+
+    with pytest.raises(NotImplementedError, match="no processes and connections"):
+        run_deterministically(main, seed=None)
