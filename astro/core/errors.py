@@ -77,7 +77,8 @@ class AstroError(Exception):
     def __init__(self, problem: str, *, remedy: str) -> None:
         self.problem = problem
         self.remedy = remedy
-        super().__init__(f"{problem} {remedy}".strip())
+        ended = not remedy or problem.endswith((".", "!", "?", ":", "\n"))
+        super().__init__(f"{problem}{'' if ended else '.'} {remedy}".strip())
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Subclasses have constructors of their own, which copies do not go through.

@@ -188,9 +188,12 @@ def _make(fn: Callable[..., Any], options: dict[str, Any]) -> Task[Any, Any]:
     label = getattr(fn, "__name__", repr(fn))
     if not inspect.iscoroutinefunction(fn):
         raise _blocking(fn)
-    if not inspect.signature(fn).parameters:
+    first = next(iter(inspect.signature(fn).parameters.values()), None)
+    if first is None or _is_value(first.annotation):
+        known = f": its first parameter is {first.name!r}" if first else ""
         raise InvalidArgumentsError(
-            f"{label} takes no context.", remedy=f"Write `async def {label}(ctx: Context, ...)`."
+            f"{label} takes no context{known}.",
+            remedy=f"Write `async def {label}(ctx: Context, ...)`.",
         )
     chosen = {key: value for key, value in options.items() if value is not None}
     unknown = chosen.keys() - _OPTIONS
@@ -216,6 +219,12 @@ def _make(fn: Callable[..., Any], options: dict[str, Any]) -> Task[Any, Any]:
     except (TypeError, ValueError, OverflowError) as error:
         remedy = "See the attributes of astro.Task; leave an option out for no limit."
         raise misuse(label, error, remedy=remedy) from error
+
+
+def _is_value(annotation: object) -> bool:
+    """Return whether an annotation, resolved or not, is that of an argument and of no context."""
+    word = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return word.partition("[")[0] in _VALUES
 
 
 def _require_undo(fn: Callable[..., Any], undo: Callable[..., Any]) -> None:
@@ -326,6 +335,7 @@ def _label(value: object) -> str:
     return str(getattr(value, "__name__", f"{value!r:.60}"))
 
 
+_VALUES: Final = frozenset({"bool", "bytes", "dict", "float", "int", "list", "set", "str", "tuple"})
 _OPTIONS: Final = frozenset(field.name for field in attrs.fields(Task)) - {"fn", "skip", "shape"}
 
 

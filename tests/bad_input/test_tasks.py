@@ -38,6 +38,14 @@ async def flows(ctx: Context) -> Any:
 def blocking(ctx: Context) -> None: ...
 
 
+async def adds(n: int, m: int) -> int:
+    return n + m
+
+
+async def joins(words: list[str]) -> str:
+    return "".join(words)
+
+
 class Callee:
     """Looks like an async function when it is called."""
 
@@ -55,6 +63,8 @@ FUNCTIONS = [
     Case("number", 5, InvalidArgumentsError, "5 is no async function"),
     Case("text", "greet", InvalidArgumentsError, "'greet' is no async function"),
     Case("no-context", alone, InvalidArgumentsError, "alone takes no context"),
+    Case("no-context-but-a-number", adds, InvalidArgumentsError, "its first parameter is 'n'"),
+    Case("no-context-but-a-list", joins, InvalidArgumentsError, "joins takes no context"),
     Case("task-twice", task(work), InvalidArgumentsError, "is no async function"),
 ]
 

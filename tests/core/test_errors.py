@@ -50,8 +50,23 @@ def made(kind: type[AstroError]) -> AstroError:
 def test_an_error_says_its_problem_and_its_remedy(kind: type[AstroError]) -> None:
     error = made(kind)
     assert error.problem
-    assert str(error) == f"{error.problem} {error.remedy}".strip()
+    assert str(error).startswith(error.problem)
+    assert str(error).endswith(error.remedy)
     assert isinstance(error.retryable, bool)
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        ("It broke.", "It broke. Mend it."),
+        ("Why?", "Why? Mend it."),
+        ("OSError: busy", "OSError: busy. Mend it."),
+        ("Two problems:\n  - one\n", "Two problems:\n  - one\n Mend it."),
+    ],
+)
+def test_a_problem_ends_before_its_remedy_begins(problem: str, told: str) -> None:
+    assert str(AstroError(problem, remedy="Mend it.")) == told
+    assert str(AstroError(problem, remedy="")) == problem.strip()
 
 
 @pytest.mark.parametrize("kind", [one for one in CLASSES if one is not AstroError])

@@ -181,6 +181,8 @@ async def test_a_paused_run_is_evicted_and_makes_room(engine_of: OpenEngine) -> 
         await given_up(engine, run)
         await run.pause()
         with anyio.fail_after(5):
+            while (await run.status()).state is not State.PAUSED:
+                await anyio.sleep(0.01)
             assert await engine.run(leaf, 1) == 1
         await given_up(engine, run)
         assert (await run.status()).state is State.PAUSED
