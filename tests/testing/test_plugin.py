@@ -379,7 +379,7 @@ def test_what_blocks_the_event_loop_is_an_error(run: Run, pytester: pytest.Pytes
             "*_ test_process _*",
             "E *Blocking call to os.read",
             "*_ test_task_of_a_test_file _*",
-            "E *Blocking call to time.sleep *",
+            "E *Blocking call to time.sleep. *",
         ]
     )
 
