@@ -167,13 +167,14 @@ class Ownership:
         try:
             await run.main()
         except JournalCorruptError as error:
+            # A read that fails once looks the same to SQLite, and who mends a file tells nobody.
             _LOGGER.error("%s", error, extra={"run": run.id})
-            await self._withhold(run.lease, wake_at=None)
+            await self._withhold(run.lease)
         except StoreError as error:
             self._unwell(error)
         except Exception:
             _LOGGER.exception("A run could not be owned", extra={"run": run.id})
-            await self._withhold_for_now(run.lease)
+            await self._withhold(run.lease)
         else:
             wrong = run.journal.error if run.loaded else None
             if wrong is None:
@@ -189,27 +190,23 @@ class Ownership:
         """Tell what is wrong with a store from what is wrong with a run that cannot be kept."""
         if isinstance(error, (CodecError, KeyConflictError)):
             _LOGGER.error("Run %s cannot be kept: %s", run.id, error, extra={"run": run.id})
-            await self._withhold_for_now(run.journal.lease)
+            await self._withhold(run.journal.lease)
         else:
             self._unwell(error)
 
-    async def _withhold(self, lease: Lease, *, wake_at: datetime | None) -> None:
-        """Hold a run that nobody can go on with until this engine is drained.
+    async def _withhold(self, lease: Lease) -> None:
+        """Hold a run that cannot be gone on with for a while, twice as long each time.
 
         Released, it would be claimed again: at once if it has mail, and by whoever is the next.
         """
+        clock, times = self._parts.clock, self._faults.get(lease.run, 0)
+        self._faults[lease.run] = times + 1
+        wake_at = clock.as_shown(clock.now() + self._lease_for)
         if self.draining:
             await self._let_go(lease, wake_at=wake_at)
         else:
             self._withheld[lease.run] = (lease, wake_at)
-
-    async def _withhold_for_now(self, lease: Lease) -> None:
-        """Hold a run whose fault it was for a while, twice as long each time."""
-        clock, times = self._parts.clock, self._faults.get(lease.run, 0)
-        self._faults[lease.run] = times + 1
-        pause = self._lease_for * 2 ** min(times, _DOUBLED)
-        await self._withhold(lease, wake_at=clock.as_shown(clock.now() + self._lease_for))
-        if lease.run in self._withheld:
+            pause = self._lease_for * 2 ** min(times, _DOUBLED)
             self._supervisor.spawn(self._let_go_after, lease, pause)
 
     async def _let_go_after(self, lease: Lease, pause: timedelta) -> None:

@@ -267,6 +267,43 @@ async def test_a_damaged_run_goes_on_once_it_is_mended(
     assert caplog.text.count("does not fit") == 1
 
 
+@task
+async def stays(ctx: Context, sign: str) -> str:
+    while not await anyio.Path(sign).exists():
+        await anyio.sleep(0.01)
+    return "left"
+
+
+@pytest.mark.parametrize("engines", [1, 2])
+async def test_a_run_that_was_called_damaged_goes_on_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, engines: int
+) -> None:
+    path, sign = tmp_path / "runs.db", tmp_path / "sign"
+
+    def engine() -> LocalEngine:
+        return LocalEngine(
+            stays, store=SqliteStore(path), grace=timedelta(0), lease_for=QUICK, name="one"
+        )
+
+    with anyio.fail_after(30):
+        async with engine() as first:
+            run = await first.start(stays, str(sign))
+            while (await run.status()).records < 3:
+                await anyio.sleep(0.01)
+        sign.touch()
+        damage(path, last("body = body || ' '"))
+        async with engine() as second:
+            while "does not fit" not in caplog.text:
+                await anyio.sleep(0.01)
+            if engines == 1:
+                damage(path, last("body = rtrim(body)"))
+                assert await (await second.get(run.id)) == "left"
+                return
+        damage(path, last("body = rtrim(body)"))
+        async with engine() as third:
+            assert await (await third.get(run.id)) == "left"
+
+
 # --- Runs that cannot be kept --------------------------------------------------------------------
 
 
