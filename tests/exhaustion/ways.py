@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
 
-from astro.core.errors import StoreBusyError, StoreFullError, StoreUnavailableError
+from astro.core.errors import (
+    JournalCorruptError,
+    StoreBusyError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from astro.testing import Fault
 
 __all__ = ["WAYS"]
@@ -16,6 +21,7 @@ WAYS: Mapping[str, Callable[[timedelta], Fault]] = MappingProxyType(
         "busy": lambda long: Fault(error=StoreBusyError),
         "full": lambda long: Fault(error=StoreFullError),
         "I/O error": lambda long: Fault(error=StoreUnavailableError),
+        "misread": lambda long: Fault(error=JournalCorruptError),
         "time-out": lambda long: Fault(error=StoreUnavailableError, delay=long),
         "late success": lambda long: Fault(error=StoreUnavailableError, late=True),
         "late time-out": lambda long: Fault(error=StoreBusyError, late=True, delay=long),
