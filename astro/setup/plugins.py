@@ -21,6 +21,8 @@ SANDBOXES: Final = "astro.sandboxes"
 AGENTS: Final = "astro.agents"
 EXECUTORS: Final = "astro.executors"
 
+_FILES: Final = (".db", ".sqlite", ".sqlite3")
+
 _OWN: Final[Mapping[str, Mapping[str, str]]] = {
     STORES: {
         "memory": "astro.setup.builtin:MEMORY",
@@ -65,7 +67,8 @@ def load(target: str) -> Any:
     """
     place, colon, name = target.partition(":")
     if not colon or not name:
-        raise _refused(target, f"{target!r} is not of the form package.module:Name")
+        hint = f"; a file of SQLite is sqlite:{target}" if target.endswith(_FILES) else ""
+        raise _refused(target, f"{target!r} is not of the form package.module:Name{hint}")
     found: Any = load_module(place)
     for part in name.split("."):
         if not hasattr(found, part):

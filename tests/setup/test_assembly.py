@@ -303,6 +303,7 @@ def test_an_own_store_is_not_replaced_by_an_installed_one(
     ("target", "problem"),
     [
         ("astro.core.policy", "is not of the form package.module:Name"),
+        ("folder/runs.db", "package.module:Name; a file of SQLite is sqlite:folder/runs.db"),
         ("astro.core.policy:Limit", "astro.core.policy has no 'Limit'. Did you mean 'Limits'?"),
         ("astro.cor.policy:Limits", "Did you mean 'astro.core'?"),
         ("asto:Limits", "Did you mean 'astro'?"),
