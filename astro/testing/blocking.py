@@ -1,12 +1,14 @@
 """No blocking: code that makes the event loop wait for the disk, a socket or a clock is an error.
 
 blockbuster (the extra `testing`) guards `time.sleep`, `sqlite3`, files, sockets, locks and pipes of
-processes in any thread in which asyncio runs a loop. What computes for long is no call that could
-be guarded: see `watchdog`. What the kernel answers from memory is left alone.
+processes in any thread in which asyncio runs a loop; waiting for a process is added here. What
+computes for long is no call that could be guarded: see `watchdog`. What the kernel answers from
+memory is left alone.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -28,12 +30,17 @@ _STANDARD = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
 _PACKAGES = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 _RUNNERS = ("anyio", "blockbuster", "hypothesis", "pytest_asyncio")  # of async tests
 _IN_MEMORY = ("os.getcwd", "os.path.abspath")
+_FOR_PROCESSES = ("system", "wait", "waitid", "waitpid")
+_AT_ONCE = getattr(os, "WNOHANG", 0)
 _EXEMPT = (
     "<frozen importlib._bootstrap>",  # happens once
     "logging/__init__.py",  # goes where who runs the program wants it to go
     "astro/testing/leaks.py",  # reads /proc, which is in memory
 )
-_WATCHED = "astro/stores/sqlite/transactions.py"  # asks after a file that it has open
+_UNHINDERED = (
+    "astro/stores/sqlite/transactions.py",  # asks after a file that it has open
+    "asyncio/unix_events.py",  # asks after a process that has ended
+)
 _TURN = "asyncio/events.py"  # a callback of the loop; what is beyond runs the loop itself
 
 
@@ -50,6 +57,10 @@ def forbid_blocking(*, apart_from: Callable[[str], bool] = lambda path: False) -
     guard = blockbuster.BlockBuster()
     for name in _IN_MEMORY:
         guard.functions.pop(name, None)
+    for name in _FOR_PROCESSES:
+        guard.functions[f"os.{name}"] = blockbuster.BlockBusterFunction(
+            os, name, can_block_predicate=_only_asks
+        )
     for function in guard.functions.values():
         function.can_block_predicate = _either(function.can_block_predicate, apart_from)
     guard.activate()
@@ -57,6 +68,11 @@ def forbid_blocking(*, apart_from: Callable[[str], bool] = lambda path: False) -
         yield
     finally:
         guard.deactivate()
+
+
+def _only_asks(*args: Any) -> bool:
+    """Return whether a call that waits for a process is told not to wait."""
+    return bool(args) and isinstance(args[-1], int) and bool(args[-1] & _AT_ONCE)
 
 
 def _either(allowed: Callable[..., bool], apart_from: Callable[[str], bool]) -> Callable[..., bool]:
@@ -70,7 +86,7 @@ def _either(allowed: Callable[..., bool], apart_from: Callable[[str], bool]) -> 
 
 def _may_block(frame: FrameType | None, apart_from: Callable[[str], bool]) -> bool:
     """Return whether what is done here may block anyhow, or nobody but a test is at work."""
-    if _caller(frame).endswith(_WATCHED):
+    if _caller(frame).endswith(_UNHINDERED):
         return True
     tests = others = False
     while frame is not None:

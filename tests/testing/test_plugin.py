@@ -262,7 +262,7 @@ def test_unmarked():
 # --- Blocking ----------------------------------------------------------------------------------
 
 BLOCKING = """
-import logging, pathlib
+import logging, os, pathlib
 import shop
 from astro import Context, LocalEngine, MemoryStore, task
 
@@ -279,6 +279,12 @@ async def test_file():
 
 async def test_process():
     await shop.start()
+
+async def test_child():
+    await shop.wait_for(os.posix_spawn("/bin/true", ["true"], {}))
+
+async def test_shell():
+    await shop.command()
 
 @task
 async def tired(ctx: Context) -> None:
@@ -322,6 +328,10 @@ async def test_what_a_test_does_itself(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     assert pathlib.Path(__file__).read_text()
 
+async def test_what_the_loop_waits_for():
+    assert await shop.child() == 0
+    shop.ask_for(os.posix_spawn("/bin/true", ["true"], {}))
+
 async def test_what_a_thread_does():
     await anyio.to_thread.run_sync(shop.doze)
 
@@ -336,7 +346,7 @@ def test_without_a_loop():
     shop.doze()
 """
 SHOP = """
-import logging, os, sqlite3, subprocess, sys, time
+import asyncio, logging, os, sqlite3, subprocess, sys, time
 
 def doze():
     time.sleep(0.001)
@@ -360,6 +370,20 @@ async def read(path):
 
 async def start():
     subprocess.run([sys.executable, "-S", "-c", "pass"], check=True)
+
+async def wait_for(child):
+    os.waitpid(child, 0)
+
+async def command():
+    os.system("true")
+
+async def child():
+    process = await asyncio.create_subprocess_exec("true")
+    return await process.wait()
+
+def ask_for(child):
+    while not os.waitpid(child, os.WNOHANG)[0]:
+        pass
 """
 
 
@@ -367,7 +391,7 @@ def test_what_blocks_the_event_loop_is_an_error(run: Run, pytester: pytest.Pytes
     pytest.importorskip("blockbuster")
     pytester.makepyfile(shop=SHOP, shop_on_first_use="import time; time.sleep(0.001)")
     result = run(BLOCKING, "-o", "astro_blocking=true")
-    result.assert_outcomes(failed=5, passed=9)
+    result.assert_outcomes(failed=7, passed=10)
     result.stdout.fnmatch_lines(
         [
             "*_ test_sleep _*",
@@ -377,7 +401,11 @@ def test_what_blocks_the_event_loop_is_an_error(run: Run, pytester: pytest.Pytes
             "*_ test_file _*",
             "E *Blocking call to io.*.read",
             "*_ test_process _*",
-            "E *Blocking call to os.read",
+            "E *Blocking call to os.*",  # read, where it waits for the child to begin
+            "*_ test_child _*",
+            "E *Blocking call to os.waitpid",
+            "*_ test_shell _*",
+            "E *Blocking call to os.system",
             "*_ test_task_of_a_test_file _*",
             "E *Blocking call to time.sleep. *",
         ]
