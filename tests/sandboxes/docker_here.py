@@ -19,7 +19,8 @@ import docker
 import docker.errors
 import pytest
 
-from astro.sandboxes.docker.daemon import LABEL, OWNER
+from astro.core.errors import SandboxUnavailableError
+from astro.sandboxes.docker.daemon import LABEL, OWNER, Daemon, NoImageError
 from astro.sandboxes.docker.leftovers import owner as name
 from astro.sandboxes.docker.sandbox import DEFAULT_IMAGE
 
@@ -31,21 +32,19 @@ _SLOW = 60.0  # seconds that an engine may take to begin or end
 
 def needs_docker() -> None:
     """Skip the test where there is no Docker with the image; on the machine of CI, fail."""
-    client = None
+    daemon = Daemon()  # Docker's own client leaves a socket open where nobody listens
     try:
-        client = docker.from_env()
-        client.images.get(DEFAULT_IMAGE)
+        daemon.image(DEFAULT_IMAGE)
         return
-    except docker.errors.ImageNotFound:
+    except NoImageError:
         reason = "the image of boxes is missing; run: scripts/build-sandbox-image"
-    except (docker.errors.DockerException, OSError):
+    except SandboxUnavailableError:
         reason = (
             "Docker does not answer; on Debian and Ubuntu, run: scripts/install-system-packages, "
             "then dockerd & and scripts/build-sandbox-image"
         )
     finally:
-        if client is not None:
-            client.close()
+        daemon.close()
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
