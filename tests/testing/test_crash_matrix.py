@@ -20,7 +20,13 @@ import anyio.to_thread
 import pytest
 
 from astro import Context, InvalidArgumentsError, MemoryStore, SqliteStore, task
-from astro.testing import CrashMatrixError, VirtualClock, crash_matrix, note_effect
+from astro.testing import (
+    CrashMatrixError,
+    VirtualClock,
+    crash_matrix,
+    note_effect,
+    run_deterministically,
+)
 from astro.testing.dying_store import DyingStore
 from astro.testing.lives import live
 from astro.testing.quiet import quiet
@@ -78,6 +84,21 @@ async def test_sleeps_retries_questions_and_children_survive_every_crash() -> No
     report = await crash_matrix(everything, parts=[article, flaky], answers={"Sure?": True})
     assert report.deterministic
     assert report.commits > 15
+
+
+@task
+async def napping(ctx: Context, topic: str) -> str:
+    await anyio.sleep(60)
+    return await ctx.call(draft, topic)
+
+
+def test_what_sleeps_by_itself_sleeps_in_virtual_time_as_well() -> None:
+    async def main() -> int:
+        return (await crash_matrix(napping, "fusion", parts=[draft])).crashes
+
+    done = run_deterministically(main, seed=None, resolution=timedelta(seconds=1))
+    assert done.value >= 4
+    assert done.elapsed >= 60 * done.value
 
 
 async def test_two_crashes_in_a_row_are_survived() -> None:
